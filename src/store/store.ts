@@ -1,0 +1,125 @@
+/**
+ * The main thread's view of the durable store: ledger and outbox in one SQLite database that a worker thread owns.
+ * Every call is a message; groups of messages are one transaction (group commit). This file is the contract and the
+ * client of the worker; SQL is in ledger.ts and outbox.ts.
+ */
+
+/** Written at the start of a flow, so that a crash leaves a trace. `unknownEvent` is stored as it is if the flow never ends. */
+export interface FlowIntent {
+  readonly flowId: string;
+  readonly startedAtMs: number;
+  /** The frozen bytes of the `unknown` event that recovery will store for this flow. */
+  readonly unknownEvent: string;
+}
+
+/** What becomes of a record: `none` is never delivered (it costs nothing), `pending` waits in the outbox. */
+export type DeliveryState = "none" | "pending" | "delivered" | "dead";
+
+/** One ledger record: an event, frozen. */
+export interface LedgerRecord {
+  /** The event id; unique in the ledger. A second record with the same id is ignored. */
+  readonly id: string;
+  readonly flowId: string;
+  /** Epoch milliseconds of the event's `time`. */
+  readonly timeMs: number;
+  readonly delivery: "none" | "pending";
+  /** The serialized CloudEvent, byte for byte as it will be delivered. */
+  readonly body: string;
+}
+
+/** A ledger record as read back. */
+export interface StoredRecord {
+  /** Position in the ledger; rises with time of storing. */
+  readonly position: number;
+  readonly id: string;
+  readonly timeMs: number;
+  readonly delivery: DeliveryState;
+  readonly body: string;
+}
+
+/** Events taken from the outbox for one post. They stay pending until `delivered`, and are taken by nobody else meanwhile. */
+export interface OutboxBatch {
+  /** Stable for the batch: the webhook-id. */
+  readonly id: string;
+  readonly events: readonly { readonly id: string; readonly body: string }[];
+}
+
+/** Dimensions of `usage --by`. */
+export type UsageDimension = "model" | "provider" | "connector" | "agent" | "thread" | "org" | "user" | "day" | "hour";
+
+/** One line of totals. `usage` sums each category; `cost` is a decimal string of the priced events, null when none was priced. */
+export interface UsageRow {
+  readonly key: string;
+  readonly requests: number;
+  readonly usage: Readonly<Record<string, number>>;
+  readonly input_tokens: number;
+  readonly output_tokens: number;
+  readonly total_tokens: number;
+  /** Decimal USD string of the priced events; null when no event of the row has a price. */
+  readonly cost: string | null;
+  /** Billable events without a price. */
+  readonly unpriced: number;
+  readonly partial: number;
+  readonly unknown: number;
+}
+
+export interface EventQuery {
+  /** Epoch ms, inclusive, on the event's time. */
+  readonly sinceMs?: number;
+  readonly untilMs?: number;
+  /** Only records after this position. */
+  readonly afterPosition?: number;
+  /** The newest `limit` records (with afterPosition: the first `limit` after it). Result is newest last. */
+  readonly limit?: number;
+}
+
+export interface UsageQuery {
+  readonly by?: UsageDimension;
+  readonly sinceMs?: number;
+  readonly untilMs?: number;
+  /** Only flows of this process (the summary at the end of `tallyman run`). */
+  readonly ownOnly?: boolean;
+}
+
+export interface StoreCounts {
+  /** Events stored and not yet delivered, owned by this process. */
+  readonly pending: number;
+  /** Records in the ledger. */
+  readonly records: number;
+  /** Durable gaps by kind, since the database was made. */
+  readonly gaps: Readonly<Record<string, number>>;
+}
+
+export interface Store {
+  /** Random id kept in the data directory; part of every event's `source`. */
+  readonly deploymentId: string;
+  /** How many `unknown` events recovery stored when this store was opened (and by later adoptions). */
+  readonly recovered: number;
+  /** Notes the start of a flow. Joins the next group commit. Never throws. */
+  begin(intent: FlowIntent): void;
+  /**
+   * Ends a flow: its records are stored and its intent removed in one transaction. Resolves once they are on disk
+   * (fsynced). Rejects with a StoreError when they cannot be stored; they then stay in memory, bounded, and are
+   * tried again with the next group.
+   */
+  commit(flowId: string, records: readonly LedgerRecord[]): Promise<void>;
+  /** Adds to a durable gap counter (`commit_timeout`, `queue_full` …). Never throws. */
+  recordGap(kind: string, count: number): void;
+  /** Takes the next batch of this process's pending events, oldest first; undefined when there is none. */
+  takeBatch(maxEvents: number, maxBytes: number): Promise<OutboxBatch | undefined>;
+  /** Marks the events of a batch delivered. */
+  delivered(batchId: string): Promise<void>;
+  /** Gives a batch back to the outbox (shutdown). */
+  releaseBatch(batchId: string): Promise<void>;
+  /** Jobs of background responses that survive a restart (see usage/handler.ts PendingJobs): loaded at open. */
+  readonly pendingJobs: ReadonlyMap<string, number>;
+  saveJob(key: string, startedAtMs: number): void;
+  removeJob(key: string): void;
+  events(query: EventQuery): Promise<readonly StoredRecord[]>;
+  usage(query: UsageQuery): Promise<readonly UsageRow[]>;
+  counts(): Promise<StoreCounts>;
+  /** Called after each commit that added pending events (drives delivery), and after adoption. */
+  onPending(listener: () => void): void;
+  /** Flushes, gives up ownership, closes the database and ends the worker. Idempotent. */
+  close(): Promise<void>;
+}

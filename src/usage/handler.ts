@@ -1,0 +1,145 @@
+/**
+ * The contract between the meter and a handler (a model provider or a connector). A handler is pure: it does no
+ * I/O, keeps no global state, and its readers are fed decoded bytes. Whatever it throws is caught by the meter and
+ * turns into an `unmeasured` reading.
+ */
+
+import type { ResponseHead } from "../flow/flow.ts";
+import type { RawHeaders } from "../flow/headers.ts";
+import type { ConnectorUsage, ModelUsage } from "./categories.ts";
+
+/** What a handler is told of an exchange when it is opened. */
+export interface ExchangeInfo {
+  /** Lower case, no port. */
+  readonly host: string;
+  readonly port: number;
+  readonly protocol: "http" | "websocket";
+  readonly method: string;
+  /** Path without the query, as sent (percent-encoded). */
+  readonly path: string;
+  /** The raw query without "?", or "". */
+  readonly query: string;
+  readonly headers: RawHeaders;
+}
+
+/** A host name, or `*.suffix` for every name below it. May carry `:port` (local servers). */
+export type HostPattern = string;
+
+/** How the response ended, as seen by the reader. `decodable` is false when the content coding broke or is unknown. */
+export interface ReadEnd {
+  readonly kind: "complete" | "client_aborted" | "upstream_aborted" | "undecodable";
+}
+
+/** Reads one exchange. The meter calls: requestData*, requestEnd?, response, push*, end (once, always last). */
+export interface Reader {
+  /** Decoded request body bytes. May be cut short or come after the response began. */
+  requestData?(chunk: Uint8Array): void;
+  requestEnd?(): void;
+  /** The final response head. */
+  response(head: ResponseHead): void;
+  /** Decoded response body bytes, in order, in pieces of any size. The buffer is only valid during the call. */
+  push(chunk: Uint8Array): void;
+  /**
+   * The readings of this exchange so far not given: one per response that the exchange carried, in order.
+   * An empty list means one `free` reading.
+   */
+  end(end: ReadEnd): readonly Reading[];
+}
+
+/** What the path tells before a byte of the body was read. */
+export interface OpenedExchange {
+  /** The event's `api`, such as "anthropic.messages". */
+  readonly api: string;
+  /** The event's `operation`: chat, completion, embeddings, image, count_tokens, list_models, other … */
+  readonly operation: string;
+  /** Whether a successful answer is expected to cost something: decides whether budgets and the queue gate apply. */
+  readonly isBillable: boolean;
+  /** `undefined`: the exchange costs nothing whatever the answer is, and nothing needs to be read. */
+  readonly reader: Reader | undefined;
+}
+
+/** Services the meter lends to readers. */
+export interface ReaderContext {
+  /** Whether usage that the provider did not send may be estimated (TALLYMAN_ESTIMATE). */
+  readonly isEstimateAllowed: boolean;
+  /** Responses that finish later, in another exchange (background mode). */
+  readonly jobs: PendingJobs;
+}
+
+/**
+ * Responses that were started by one exchange and finish in view of another: each finishes at most once. Ids are
+ * scoped to the handler and the credential by the meter. Bounded; survives a restart.
+ */
+export interface PendingJobs {
+  /** Remembers that `responseId` was started and has not finished. */
+  start(responseId: string): void;
+  /** True for exactly one caller per started id: this caller counts its usage. */
+  finish(responseId: string): boolean;
+}
+
+/** A model provider or a connector: one file, one entry in providers/index.ts. */
+export interface Handler {
+  /** The event's `meter`. */
+  readonly id: string;
+  readonly kind: "model" | "connector";
+  readonly hosts: readonly HostPattern[];
+  open(exchange: ExchangeInfo, context: ReaderContext): OpenedExchange;
+  /** A JSON error body in this provider's own shape, so that its SDK raises a sensible exception. */
+  errorBody?(error: { readonly status: number; readonly code: string; readonly message: string }): Record<string, unknown>;
+}
+
+/** A price stated by the provider in the response. Decimal string. */
+export interface StatedCost {
+  readonly amount: string;
+  readonly currency: string;
+}
+
+interface MeasuredBase {
+  readonly kind: "measured";
+  readonly completeness: "complete" | "partial" | "unknown";
+  readonly source: "provider" | "estimate" | "none";
+  readonly statedCost?: StatedCost;
+  /** Oddities worth a debug line and a metric; names of model-usage.md section 2.5. */
+  readonly anomalies?: readonly string[];
+}
+
+/** Usage of one model response. */
+export interface ModelReading extends MeasuredBase {
+  readonly usage: ModelUsage;
+  readonly requestModel: string | null;
+  readonly responseModel: string | null;
+  readonly responseId: string | null;
+  /** As the response states it. */
+  readonly serviceTier: string | null;
+  /** Facts that move the price and are no category: Anthropic `speed`, `inference_geo`, `billing_mode` … */
+  readonly priceHints?: Readonly<Record<string, string>>;
+  /** True when the response was streamed. */
+  readonly streamed: boolean;
+}
+
+/** Usage of one connector response. */
+export interface ConnectorReading extends MeasuredBase {
+  readonly route: string;
+  readonly connectorUsage: ConnectorUsage;
+}
+
+/** The exchange happened and costs nothing (an error, a count, a list, a poll). */
+export interface FreeReading {
+  readonly kind: "free";
+  readonly reason: string;
+  readonly requestModel?: string | null;
+  readonly responseModel?: string | null;
+  readonly responseId?: string | null;
+  readonly route?: string;
+  readonly streamed?: boolean;
+}
+
+/** The exchange happened and its usage cannot be known. */
+export interface UnmeasuredReading {
+  readonly kind: "unmeasured";
+  readonly reason: string;
+  readonly requestModel?: string | null;
+  readonly route?: string;
+}
+
+export type Reading = ModelReading | ConnectorReading | FreeReading | UnmeasuredReading;
