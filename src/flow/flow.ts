@@ -64,8 +64,10 @@ export interface FlowTap {
 export interface FlowObserver {
   /** Whether TLS for this host should be terminated because some meter knows it. */
   isMetered(host: string, port: number): boolean;
-  /** `undefined`: the flow passes unwatched. */
+  /** `undefined`: the flow passes unwatched. Never throws. */
   open(head: FlowHead): FlowTap | undefined;
+  /** The error body in the shape of the host's own API, under which the proxy lays its answer. Never throws. */
+  errorShape?(head: FlowHead, error: { status: number; code: string; message: string }): Record<string, unknown> | undefined;
 }
 
 /** A reason not to send a request upstream. `status` and `code` are of the contract's table. */

@@ -1,0 +1,324 @@
+/**
+ * One HTTP/1.1 exchange: a downstream request goes up as it came, the upstream's response comes down as it arrives,
+ * back-pressured both ways. Owns the life of the exchange on both sides; knows no usage: it shows the bytes to a tap
+ * and holds the last byte back until the tap lets it go.
+ */
+
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Readable } from "node:stream";
+import type { Dispatcher } from "undici";
+
+import { newFlowId } from "../flow/flow-id.ts";
+import type { FlowGate, FlowHead, FlowObserver, FlowOutcome, FlowTap } from "../flow/flow.ts";
+import { getHeader, getHeaderValues, splitRequestHeaders, stripResponseHeaders, type RawHeaders } from "../flow/headers.ts";
+import { namesTarget, type Target } from "./connect-target.ts";
+import { answerBody, answerHeaders, ProxyError, toProxyError, type ProxyAnswer } from "./proxy-error.ts";
+import { bodyFraming, hasBody, streamBody, takeWholeBody, type BodyFraming } from "./request-body.ts";
+import type { Upstream, UpstreamRequest } from "./upstream.ts";
+
+export interface ExchangeDeps {
+  readonly upstream: Upstream;
+  readonly observer: FlowObserver;
+  readonly gate: FlowGate;
+  readonly now: () => number;
+  /** Told of every answer that the proxy made by itself. */
+  readonly onProxyAnswer: (code: string, host: string) => void;
+}
+
+/** Where the request goes and who sent it; fixed by the CONNECT (or the absolute-form request line). */
+export interface ExchangeRoute {
+  readonly scheme: "https" | "http";
+  readonly target: Target;
+  readonly proxyUser: string | undefined;
+}
+
+type Controller = Dispatcher.DispatchController & { rawHeaders?: unknown; rawTrailers?: unknown };
+
+/** Runs one exchange. `path` is origin-form. Never throws. */
+export function runExchange(
+  request: IncomingMessage,
+  response: ServerResponse,
+  path: string,
+  route: ExchangeRoute,
+  deps: ExchangeDeps,
+): void {
+  const exchange = new Exchange(request, response, path, route, deps);
+  exchange.start();
+}
+
+/** A class for its identity: undici calls it back through the whole life of the exchange. */
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #route: ExchangeRoute;
+  readonly #deps: ExchangeDeps;
+  readonly #head: FlowHead;
+  readonly #framing: BodyFraming;
+  #tap: FlowTap | undefined;
+  #controller: Controller | undefined;
+  #forget: (() => void) | undefined;
+  #isOver = false;
+  /** Body bytes of the response that are still to come, where Content-Length tells. */
+  #expectedBytes = -1;
+  /** A head without a body is the last byte of its response: it waits for the commit. */
+  #heldHead: { status: number; statusText: string; headers: string[] } | undefined;
+  /** The piece that completes a fixed-length body. */
+  #heldBody: Buffer | undefined;
+
+  constructor(request: IncomingMessage, response: ServerResponse, path: string, route: ExchangeRoute, deps: ExchangeDeps) {
+    this.#request = request;
+    this.#response = response;
+    this.#route = route;
+    this.#deps = deps;
+    this.#framing = bodyFraming(request);
+    const startedAtMs = deps.now();
+    const { forward, attribution } = splitRequestHeaders(request.rawHeaders);
+    this.#head = {
+      flowId: newFlowId(startedAtMs),
+      startedAtMs,
+      protocol: "http",
+      scheme: route.scheme,
+      host: route.target.host,
+      port: route.target.port,
+      method: request.method ?? "GET",
+      target: path,
+      headers: forward,
+      proxyUser: route.proxyUser,
+      attributionHeaders: attribution,
+    };
+  }
+
+  start(): void {
+    const hosts = getHeaderValues(this.#request.rawHeaders, "host");
+    const isForeign = hosts.length > 1 || (hosts[0] !== undefined && !namesTarget(hosts[0], this.#route.target));
+    if (isForeign) {
+      this.#answer(new ProxyError("authority_mismatch", "the Host header names another host than the proxy was asked to connect to"));
+      return;
+    }
+    this.#response.on("close", () => this.#onDownstreamClose());
+    const verdict = this.#admit();
+    if (verdict instanceof Promise) void verdict.then((refusal) => this.#proceed(refusal));
+    else this.#proceed(verdict);
+  }
+
+  /** A gate that fails lets the request pass: metering never fails traffic. */
+  #admit(): ProxyAnswer | undefined | Promise<ProxyAnswer | undefined> {
+    try {
+      const verdict = this.#deps.gate.admit(this.#head);
+      return verdict instanceof Promise ? verdict.catch(() => undefined) : verdict;
+    } catch {
+      return undefined;
+    }
+  }
+
+  #proceed(refusal: ProxyAnswer | undefined): void {
+    if (refusal !== undefined) {
+      this.#answer(refusal);
+      return;
+    }
+    this.#tap = this.#deps.observer.open(this.#head);
+    if (this.#isOver) {
+      void this.#endTap({ kind: "client_aborted" });
+      return;
+    }
+    if (!hasBody(this.#framing)) {
+      this.#tap?.requestEnd();
+      this.#dispatch(null);
+    } else if (this.#request.complete) this.#dispatchWithBody();
+    // A small body is in the same read as its head: it is complete when the parser has returned.
+    else process.nextTick(() => this.#dispatchWithBody());
+  }
+
+  #dispatchWithBody(): void {
+    if (this.#isOver) return;
+    const whole = takeWholeBody(this.#request, this.#framing);
+    if (whole === undefined) {
+      this.#dispatch(streamBody(this.#request, this.#tap));
+      return;
+    }
+    this.#tap?.requestData(whole);
+    this.#tap?.requestEnd();
+    this.#dispatch(whole);
+  }
+
+  #dispatch(body: Buffer | Readable | null): void {
+    const upstreamRequest: UpstreamRequest = {
+      scheme: this.#route.scheme,
+      target: this.#route.target,
+      method: this.#head.method,
+      path: this.#head.target,
+      headers: requestHeaders(this.#request.rawHeaders, this.#head, this.#framing),
+      contentLength: this.#framing.contentLength,
+      isChunked: this.#framing.isChunked,
+      body,
+    };
+    try {
+      this.#forget = this.#deps.upstream.dispatch(upstreamRequest, this);
+      if (this.#isOver) this.#forget();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  onRequestStart(controller: Controller): void {
+    this.#controller = controller;
+    if (this.#isOver) controller.abort(new Error("the client went away"));
+  }
+
+  onResponseStart(controller: Controller, status: number, _headers: unknown, statusText?: string): void {
+    if (status < 200 || this.#isOver) return;
+    const raw = rawPairs(controller.rawHeaders);
+    const headers = stripResponseHeaders(raw);
+    const head = { status, statusText: statusText ?? "", headers };
+    this.#tap?.responseHead(head);
+    if (isBodyless(this.#head.method, status, raw)) {
+      this.#heldHead = head;
+      return;
+    }
+    this.#expectedBytes = contentLengthOf(raw);
+    this.#cork();
+    this.#writeHead(head);
+    this.#response.flushHeaders();
+  }
+
+  onResponseData(controller: Controller, chunk: Buffer): void {
+    if (this.#isOver) return;
+    this.#tap?.responseData(chunk);
+    if (this.#expectedBytes >= 0) {
+      this.#expectedBytes -= chunk.length;
+      if (this.#expectedBytes === 0) {
+        this.#heldBody = chunk;
+        return;
+      }
+    }
+    if (this.#response.write(chunk)) return;
+    controller.pause();
+    this.#response.once("drain", () => controller.resume());
+  }
+
+  onResponseEnd(controller: Controller): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#forget?.();
+    const trailers = rawPairs(controller.rawTrailers);
+    const held = this.#endTap({ kind: "complete" });
+    if (held === undefined) this.#finish(trailers);
+    else void held.then(() => this.#finish(trailers));
+  }
+
+  onResponseError(_controller: Controller, error: Error): void {
+    this.#fail(error);
+  }
+
+  /** The last byte. */
+  #finish(trailers: string[]): void {
+    const response = this.#response;
+    if (response.destroyed) return;
+    this.#cork();
+    if (this.#heldHead !== undefined) this.#writeHead(this.#heldHead);
+    if (trailers.length > 0) response.addTrailers(pairs(trailers));
+    if (this.#heldBody === undefined) response.end();
+    else response.end(this.#heldBody);
+  }
+
+  #fail(cause: unknown): void {
+    this.#forget?.();
+    if (this.#isOver) return;
+    if (!this.#response.headersSent) {
+      this.#answer(toProxyError(cause));
+      return;
+    }
+    this.#isOver = true;
+    void this.#endTap({ kind: "upstream_aborted" });
+    // What arrived goes out, then the connection breaks off: the client must not take the response for whole.
+    breakOff(this.#response);
+  }
+
+  /** Answers in the upstream's place. */
+  #answer(answer: ProxyAnswer): void {
+    this.#isOver = true;
+    this.#forget?.();
+    this.#deps.onProxyAnswer(answer.code, this.#head.host);
+    void this.#endTap({ kind: "refused", status: answer.status, code: answer.code });
+    const response = this.#response;
+    if (response.destroyed) return;
+    const body = answerBody(answer, this.#deps.observer.errorShape?.(this.#head, answer));
+    // A request body that nobody reads would block the connection: it is not used again.
+    const headers = answerHeaders(answer, Buffer.byteLength(body));
+    if (!this.#request.complete) headers.push("connection", "close");
+    this.#request.resume();
+    response.sendDate = false;
+    response.writeHead(answer.status, headers);
+    response.end(body);
+  }
+
+  #onDownstreamClose(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#forget?.();
+    void this.#endTap({ kind: "client_aborted" });
+    this.#controller?.abort(new Error("the client went away"));
+  }
+
+  #endTap(outcome: FlowOutcome): Promise<void> | undefined {
+    const tap = this.#tap;
+    this.#tap = undefined;
+    return tap?.end(outcome);
+  }
+
+  #writeHead(head: { status: number; statusText: string; headers: string[] }): void {
+    this.#response.sendDate = false;
+    this.#response.writeHead(head.status, head.statusText, head.headers);
+  }
+
+  /** Head, body and end that come in one read leave in one write. */
+  #cork(): void {
+    const socket = this.#response.socket;
+    if (socket === null) return;
+    socket.cork();
+    process.nextTick(() => socket.uncork());
+  }
+}
+
+/** The client's own headers in their order, with the framing fields where it put them, and a Host in any case. */
+function requestHeaders(raw: RawHeaders, head: FlowHead, framing: BodyFraming): RawHeaders {
+  const hasHost = getHeader(head.headers, "host") !== undefined;
+  if (!framing.isChunked && hasHost) return head.headers;
+  const headers = hasHost ? [] : ["Host", head.host.includes(":") ? `[${head.host}]` : head.host];
+  if (!framing.isChunked) return [...headers, ...head.headers];
+  // Transfer-Encoding was taken out as hop by hop; the body goes up in chunks as it came, so its field goes back.
+  headers.push(...head.headers, "Transfer-Encoding", getHeader(raw, "transfer-encoding") ?? "chunked");
+  return headers;
+}
+
+/** undici's raw header list: Buffers (latin1 on the wire) or strings, name and value alternating. */
+function rawPairs(raw: unknown): string[] {
+  if (!Array.isArray(raw)) return [];
+  return raw.map((part: unknown) => (Buffer.isBuffer(part) ? part.toString("latin1") : String(part)));
+}
+
+function pairs(flat: readonly string[]): [string, string][] {
+  const list: [string, string][] = [];
+  for (let i = 0; i + 1 < flat.length; i += 2) list.push([flat[i] as string, flat[i + 1] as string]);
+  return list;
+}
+
+function contentLengthOf(raw: RawHeaders): number {
+  const value = getHeader(raw, "content-length");
+  return value === undefined || !/^\d+$/.test(value) ? -1 : Number(value);
+}
+
+/** RFC 9112 section 6.3: no body follows, or one of no bytes. */
+function isBodyless(method: string, status: number, raw: RawHeaders): boolean {
+  return method === "HEAD" || status === 204 || status === 304 || contentLengthOf(raw) === 0;
+}
+
+/** Lets what was written leave and then closes without the end of the message. */
+function breakOff(response: ServerResponse): void {
+  const socket = response.socket;
+  if (socket === null) {
+    response.destroy();
+    return;
+  }
+  socket.end(() => socket.destroy());
+}

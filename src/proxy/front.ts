@@ -1,0 +1,105 @@
+/**
+ * The listener: http-mitm-proxy's server, CONNECT event and request hook. This is the only file that imports it; none
+ * of its CONNECT, certificate, request or WebSocket paths is ever reached (docs/decisions/0001 says why).
+ */
+
+import { mkdtemp, rm } from "node:fs/promises";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Proxy as MitmProxy } from "http-mitm-proxy";
+
+import { errorCode, rawAnswer } from "./proxy-error.ts";
+
+export interface FrontHandlers {
+  /** A CONNECT request. The socket is the handler's from here on; `first` holds bytes the client sent along. */
+  readonly onConnect: (request: IncomingMessage, socket: Socket, first: Buffer) => void;
+  /** Any other request. */
+  readonly onRequest: (request: IncomingMessage, response: ServerResponse) => void;
+}
+
+export interface Front {
+  readonly port: number;
+  /** Stops listening; connections that exist go on. */
+  stopListening(): void;
+  /** Ends every connection that is left. */
+  destroy(): void;
+}
+
+/** Request heads up to this many bytes; more is answered 431. */
+export const MAX_HEAD_BYTES = 65_536;
+const KEEP_ALIVE_MS = 75_000;
+
+/** Settings that both our HTTP servers (the front and the one inside TLS) share. */
+export function tuneServer(server: Server): void {
+  // http.Server takes the head bound at creation only; the property is what the parser is given.
+  Object.assign(server, { maxHeaderSize: MAX_HEAD_BYTES });
+  server.requestTimeout = 0;
+  server.timeout = 0;
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
+  server.on("clientError", (error, socket) => answerClientError(error, socket as Socket));
+}
+
+/** Listens. Rejects with the listen error (EADDRINUSE, EACCES …). */
+export async function listenFront(host: string, port: number, handlers: FrontHandlers): Promise<Front> {
+  // The library insists on making an RSA CA when it listens; it is never used and its key must not stay on the disk.
+  const unusedCaDir = await mkdtemp(join(tmpdir(), "tallyman-front-"));
+  try {
+    const server = await listen(host, port, unusedCaDir, handlers);
+    return {
+      port: (server.address() as AddressInfo).port,
+      stopListening: () => void server.close(),
+      destroy: () => server.closeAllConnections(),
+    };
+  } finally {
+    await rm(unusedCaDir, { recursive: true, force: true });
+  }
+}
+
+function listen(host: string, port: number, caDir: string, handlers: FrontHandlers): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const proxy = new MitmProxy();
+    // Its own handler prints to the console; a failed listen is reported once, by us.
+    proxy._onError = (_kind: string, _context: unknown, error: Error) => reject(error);
+    proxy.onConnect((request, socket, first) => {
+      // Never calling back keeps the socket ours.
+      handlers.onConnect(request, socket as Socket, first);
+    });
+    proxy.onRequest((context) => {
+      handlers.onRequest(context.clientToProxyRequest, context.proxyToClientResponse);
+    });
+    proxy.listen({ host, port, sslCaDir: caDir }, (error) => {
+      const server = proxy.httpServer;
+      if (error !== undefined && error !== null) reject(error);
+      else if (server === undefined) reject(new Error("the proxy did not listen"));
+      else {
+        // Upgrades are ordinary requests to the front; its WebSocket server must not answer them.
+        server.removeAllListeners("upgrade");
+        tuneServer(server);
+        resolve(server);
+      }
+    });
+  });
+}
+
+/** A head that is no HTTP, or is too large. The answer says so; the connection ends. */
+function answerClientError(error: Error, socket: Socket): void {
+  if (!socket.writable || socket.destroyed) {
+    socket.destroy();
+    return;
+  }
+  const code = errorCode(error);
+  if (code === "ECONNRESET" || code === "EPIPE") {
+    socket.destroy();
+    return;
+  }
+  const answer =
+    code === "HPE_HEADER_OVERFLOW"
+      ? { status: 431, code: "head_too_large", message: `the request head is larger than ${MAX_HEAD_BYTES} bytes` }
+      : code === "ERR_HTTP_REQUEST_TIMEOUT"
+        ? { status: 408, code: "bad_request", message: "the request head did not arrive in time" }
+        : { status: 400, code: "bad_request", message: "this is not a valid HTTP request" };
+  socket.on("error", () => socket.destroy());
+  socket.end(rawAnswer(answer), () => socket.destroy());
+}

@@ -1,0 +1,83 @@
+/**
+ * The schema and how it grows: each entry of MIGRATIONS takes a database from version i to i+1 (PRAGMA user_version).
+ * An entry that has been released is never changed; a new one is added.
+ */
+
+import { randomUUID } from "node:crypto";
+import type { Database } from "./database.ts";
+import { integerOf, textOf } from "./database.ts";
+import { StoreError } from "./store-error.ts";
+
+/**
+ * `events.delivery`: how a record stands. `claimed` is a pending record that a batch has frozen.
+ */
+export const DELIVERY = { none: 0, pending: 1, claimed: 2, delivered: 3, dead: 4 } as const;
+
+/**
+ * events is the ledger and the outbox in one, so that an event is one insert. `position` needs no AUTOINCREMENT
+ * (a page write for each commit) because pruning keeps the newest row, so that positions never come again.
+ * `owner` is who saw the flow and never changes: adoption marks the owner (`adopted_by`), not its thousands of events.
+ * `recovered` marks what adoption stored for a flow that never ended. A batch holds the positions of its events: its
+ * membership and webhook-id outlive the process.
+ */
+const VERSION_1 = `
+  CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE owners (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    pid INTEGER NOT NULL, process_start TEXT NOT NULL, host TEXT NOT NULL, pid_namespace TEXT NOT NULL,
+    heartbeat_ms INTEGER NOT NULL, is_closed INTEGER NOT NULL DEFAULT 0, adopted_by INTEGER
+  ) STRICT;
+  CREATE TABLE intents (
+    flow_id TEXT PRIMARY KEY, owner INTEGER NOT NULL, started_at_ms INTEGER NOT NULL, delivery INTEGER NOT NULL,
+    unknown_event TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE events (
+    position INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    time_ms INTEGER NOT NULL, delivery INTEGER NOT NULL, owner INTEGER NOT NULL, recovered INTEGER NOT NULL DEFAULT 0,
+    body TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX events_by_time ON events (time_ms);
+  CREATE INDEX events_pending ON events (owner, position) WHERE delivery = 1;
+  CREATE TABLE batches (
+    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, owner INTEGER NOT NULL, created_at_ms INTEGER NOT NULL,
+    events INTEGER NOT NULL, positions TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE gaps (kind TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE jobs (key TEXT PRIMARY KEY, started_at_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  INSERT INTO meta VALUES ('pruned', '0');
+`;
+
+const MIGRATIONS: readonly string[] = [VERSION_1];
+
+/** Brings the schema up to date and returns the deployment id, made once whoever comes first. */
+export function migrate(db: Database): string {
+  if (schemaVersion(db) < MIGRATIONS.length) {
+    db.transaction(() => {
+      for (let version = schemaVersion(db); version < MIGRATIONS.length; version++) db.exec(MIGRATIONS[version] ?? "");
+      db.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
+      db.prepare("INSERT OR IGNORE INTO meta VALUES ('deployment_id', ?)").run(randomUUID());
+    }, "full");
+  }
+  return readDeploymentId(db);
+}
+
+/** Checks that a reader understands the database. */
+export function checkSchema(db: Database): void {
+  if (schemaVersion(db) === 0) {
+    throw new StoreError("ledger_missing", `The ledger at ${db.path} is empty. It is filled by "tallyman serve" or "tallyman run".`);
+  }
+}
+
+/** The id in every event's `source`. */
+export function readDeploymentId(db: Database): string {
+  return textOf(db.prepare("SELECT value FROM meta WHERE key = 'deployment_id'").get()?.["value"]);
+}
+
+function schemaVersion(db: Database): number {
+  const version = integerOf(db.prepare("PRAGMA user_version").get()?.["user_version"]);
+  if (version > MIGRATIONS.length) {
+    throw new StoreError("schema_too_new", `${db.path} was made by a newer Tallyman (schema ${version}, this one knows ${MIGRATIONS.length}). Install that version or set TALLYMAN_DATA_DIR to another directory.`);
+  }
+  return version;
+}

@@ -1,0 +1,538 @@
+/**
+ * Finds values at given paths in one JSON document that arrives as bytes, without building the document. Only wanted
+ * values are held (bounded) and given to JSON.parse; the rest is stepped over by a state machine that knows strings,
+ * escapes and nesting, so memory does not depend on the size of the body. Does not know what a value means, nor
+ * newline-delimited JSON.
+ *
+ * Containers on the way to a wanted path are read strictly. Inside a value that is stepped over only quotes, escapes
+ * and the number of brackets are looked at: a fault in there is not noticed.
+ */
+
+/** Object keys from the root; "*" matches any array index and any key. The empty path is the document itself. */
+export type JsonPath = readonly string[];
+
+export interface JsonScanOptions {
+  /**
+   * The values to capture. Give a constant array: what is derived from it is kept as long as the array lives.
+   * No path may lead into a value that another path captures (["usage"] and ["usage", "x"]).
+   */
+  readonly paths: readonly JsonPath[];
+  /**
+   * Called inside `push` (or `end`) for each occurrence, in document order. `path` is the array object that was given
+   * in `paths`. Repeated keys are repeated calls: which one counts is the caller's business. What it throws leaves
+   * `push`, and the scan is broken from there.
+   */
+  readonly onValue: (path: JsonPath, value: unknown) => void;
+  /** Largest captured value, in bytes as sent. Default 256 KiB. A larger one is stepped over. */
+  readonly maxValueBytes?: number;
+  /** Called in place of `onValue` for a value that is too large. */
+  readonly onOversize?: (path: JsonPath) => void;
+}
+
+/** The scan of one document. Takes linear time however the document is split; nothing is kept per level of nesting. */
+export interface JsonScan {
+  /** Takes bytes cut anywhere; they are not kept. Does not throw for malformed input. */
+  push(chunk: Uint8Array): void;
+  /** The document is over. True when exactly one whole document was seen and nothing broke. Idempotent. */
+  end(): boolean;
+  /** The input is not JSON, or not only one document. What was captured before stays; further input is ignored. */
+  readonly isBroken: boolean;
+}
+
+/** Makes a scan. Throws RangeError when a path leads into a value that another path captures. */
+export function createJsonScan(options: JsonScanOptions): JsonScan {
+  return new Scanner(options);
+}
+
+const DEFAULT_MAX_VALUE_BYTES = 256 * 1024;
+
+/** A key longer than this (bytes as sent, escapes included) is matched by "*" only. */
+const MAX_KEY_BYTES = 256;
+
+/** How far a string is searched byte by byte before a native search takes over, which costs about as much to call. */
+const NEAR_BYTES = 48;
+
+const FIRST_CAPTURE_BYTES = 1024;
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN_BRACKET = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+/** "[" and "{" differ from one another in this bit alone, and so do "]" and "}". */
+const BRACE_BIT = 0x20;
+
+const BOM = [0xef, 0xbb, 0xbf] as const;
+
+// What is expected next, or what is being read. Numbers, as they are compared for every token.
+const EXPECT_VALUE = 0;
+const EXPECT_VALUE_OR_CLOSE = 1;
+const EXPECT_KEY = 2;
+const EXPECT_KEY_OR_CLOSE = 3;
+const EXPECT_COLON = 4;
+const EXPECT_COMMA_OR_CLOSE = 5;
+const IN_KEY = 6;
+const IN_STRING = 7;
+const IN_CONTAINER = 8;
+const IN_SCALAR = 9;
+const DONE = 10;
+const BROKEN = 11;
+
+const SPACE_CLASS = 1;
+const SCALAR_CLASS = 2;
+
+/** What a byte may be outside of strings: JSON white space, or part of a number, true, false or null. */
+const BYTE_CLASS = byteTable([" \t\n\r", SPACE_CLASS], ["+-.0123456789Eeaflnrstu", SCALAR_CLASS]);
+
+/** Not zero: the bytes that matter in a container that is stepped over. */
+const STRUCTURE = byteTable(['"[]{}', 1]);
+
+/** A place in the tree of wanted paths. The same document place may stand for several paths, because of "*". */
+interface PathNode {
+  /** The paths that end here: the value is captured. */
+  readonly paths: readonly JsonPath[];
+  readonly keys: readonly PathKey[];
+  /** Any array element, and a key that is not in `keys`. */
+  readonly other: PathNode | undefined;
+}
+
+interface PathKey {
+  readonly text: string;
+  readonly bytes: Uint8Array;
+  readonly node: PathNode;
+}
+
+/** Handlers scan each response with the same table of paths. */
+const compiled = new WeakMap<readonly JsonPath[], PathNode>();
+
+class Scanner implements JsonScan {
+  private readonly onValue: (path: JsonPath, value: unknown) => void;
+  private readonly onOversize: ((path: JsonPath) => void) | undefined;
+  private readonly maxValueBytes: number;
+
+  private state = EXPECT_VALUE;
+  /** Bytes of the byte order mark seen; its length once the document began. */
+  private bomBytes = 0;
+  /** Open containers on the way to a wanted path, outermost first: no more than the longest path has steps. */
+  private readonly nodes: PathNode[] = [];
+  private readonly isObject: boolean[] = [];
+  /** Where the coming value stands; undefined: no path leads there. */
+  private valueNode: PathNode | undefined;
+  /** Brackets open inside the value that is stepped over. */
+  private depth = 0;
+  /** Inside IN_CONTAINER: a string is open. */
+  private isInString = false;
+  /** The last byte was a backslash that escapes the next one. */
+  private isEscaped = false;
+
+  /** A key that is split over chunks; more than MAX_KEY_BYTES means that it was too long to be held. */
+  private key: Buffer | undefined;
+  private keyBytes = 0;
+
+  /** The value being captured, and where it starts (or goes on) in the current chunk. */
+  private capturing: PathNode | undefined;
+  private captureFrom = 0;
+  /** What former chunks held of it. */
+  private captured: Buffer | undefined;
+  private capturedBytes = 0;
+
+  constructor(options: JsonScanOptions) {
+    this.onValue = options.onValue;
+    this.onOversize = options.onOversize;
+    this.maxValueBytes = options.maxValueBytes ?? DEFAULT_MAX_VALUE_BYTES;
+    this.valueNode = compile(options.paths);
+  }
+
+  get isBroken(): boolean {
+    return this.state === BROKEN;
+  }
+
+  push(chunk: Uint8Array): void {
+    const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    const length = bytes.length;
+    let at = this.bomBytes < BOM.length ? this.skipBom(bytes) : 0;
+    this.captureFrom = 0;
+    while (at < length) at = this.step(bytes, at);
+    if (this.capturing !== undefined) this.keepCaptured(bytes, length);
+  }
+
+  end(): boolean {
+    // Only the end tells that a number is over when it is the whole document.
+    if (this.state === IN_SCALAR && this.nodes.length === 0) {
+      this.captureFrom = 0;
+      this.endValue(Buffer.alloc(0), 0);
+    }
+    if (this.state === DONE) return true;
+    this.capturing = undefined;
+    this.captured = undefined;
+    return false;
+  }
+
+  /** Reads one token, or what the chunk has of it. Returns the index after it. */
+  private step(bytes: Buffer, at: number): number {
+    switch (this.state) {
+      case IN_KEY:
+        return this.readKey(bytes, at);
+      case IN_STRING:
+        return this.readString(bytes, at);
+      case IN_CONTAINER:
+        return this.readContainer(bytes, at);
+      case IN_SCALAR:
+        return this.readScalar(bytes, at);
+      case BROKEN:
+        return bytes.length;
+      default:
+        return this.readStructure(bytes, at);
+    }
+  }
+
+  private readStructure(bytes: Buffer, at: number): number {
+    const byte = bytes[at] as number;
+    if (BYTE_CLASS[byte] === SPACE_CLASS) return at + 1;
+    switch (this.state) {
+      case EXPECT_VALUE_OR_CLOSE:
+        return byte === CLOSE_BRACKET ? this.close(bytes, at) : this.beginValue(bytes, at);
+      case EXPECT_VALUE:
+        return this.beginValue(bytes, at);
+      case EXPECT_KEY_OR_CLOSE:
+        return byte === CLOSE_BRACE ? this.close(bytes, at) : this.beginKey(bytes, at);
+      case EXPECT_KEY:
+        return this.beginKey(bytes, at);
+      case EXPECT_COLON:
+        if (byte !== COLON) return this.fail(bytes);
+        this.state = EXPECT_VALUE;
+        return at + 1;
+      case EXPECT_COMMA_OR_CLOSE:
+        return byte === COMMA ? this.nextMember(at) : this.close(bytes, at);
+      default:
+        return this.fail(bytes);
+    }
+  }
+
+  private nextMember(at: number): number {
+    const top = this.nodes.length - 1;
+    if (this.isObject[top] === true) this.state = EXPECT_KEY;
+    else {
+      this.valueNode = this.nodes[top]?.other;
+      this.state = EXPECT_VALUE;
+    }
+    return at + 1;
+  }
+
+  private close(bytes: Buffer, at: number): number {
+    const closing = this.isObject.at(-1) === true ? CLOSE_BRACE : CLOSE_BRACKET;
+    if (bytes[at] !== closing) return this.fail(bytes);
+    this.nodes.pop();
+    this.isObject.pop();
+    this.state = this.nodes.length === 0 ? DONE : EXPECT_COMMA_OR_CLOSE;
+    return at + 1;
+  }
+
+  private beginKey(bytes: Buffer, at: number): number {
+    if (bytes[at] !== QUOTE) return this.fail(bytes);
+    this.keyBytes = 0;
+    this.state = IN_KEY;
+    return at + 1;
+  }
+
+  private readKey(bytes: Buffer, from: number): number {
+    const after = this.stringEnd(bytes, from);
+    const isOver = after !== -1;
+    const to = isOver ? after - 1 : bytes.length;
+    if (isOver && this.keyBytes === 0) this.valueNode = this.nodeOfKey(bytes, from, to);
+    else this.keepKey(bytes, from, to);
+    if (!isOver) return bytes.length;
+    if (this.keyBytes > 0) this.valueNode = this.nodeOfKey(this.key ?? bytes, 0, this.keyBytes);
+    // A key that is no string in JSON has broken the scan.
+    if (this.state === IN_KEY) this.state = EXPECT_COLON;
+    return after;
+  }
+
+  private keepKey(bytes: Buffer, from: number, to: number): void {
+    const length = this.keyBytes + to - from;
+    if (length <= MAX_KEY_BYTES) {
+      this.key ??= Buffer.allocUnsafeSlow(MAX_KEY_BYTES);
+      bytes.copy(this.key, this.keyBytes, from, to);
+    }
+    this.keyBytes = length;
+  }
+
+  /** Which node a key of the innermost container leads to. */
+  private nodeOfKey(bytes: Buffer, from: number, to: number): PathNode | undefined {
+    const node = this.nodes[this.nodes.length - 1];
+    if (node === undefined) return undefined;
+    if (to - from > MAX_KEY_BYTES) return node.other;
+    for (const key of node.keys) {
+      if (isSame(key.bytes, bytes, from, to)) return key.node;
+    }
+    return hasBackslash(bytes, from, to) ? this.nodeOfEscapedKey(node, bytes.toString("utf8", from, to)) : node.other;
+  }
+
+  private nodeOfEscapedKey(node: PathNode, raw: string): PathNode | undefined {
+    const text = parseJson(`"${raw}"`);
+    if (text === undefined) this.state = BROKEN;
+    return node.keys.find((key) => key.text === text)?.node ?? node.other;
+  }
+
+  private beginValue(bytes: Buffer, at: number): number {
+    const node = this.valueNode;
+    const isWanted = node !== undefined && node.paths.length > 0;
+    if (isWanted) this.beginCapture(node, at);
+    const byte = bytes[at] as number;
+    switch (byte) {
+      case QUOTE:
+        this.state = IN_STRING;
+        return at + 1;
+      case OPEN_BRACE:
+        if (!isWanted && node !== undefined && (node.keys.length > 0 || node.other !== undefined)) return this.enter(node, true, at);
+        break;
+      case OPEN_BRACKET:
+        if (!isWanted && node?.other !== undefined) return this.enter(node, false, at);
+        break;
+      default:
+        if (BYTE_CLASS[byte] !== SCALAR_CLASS) return this.fail(bytes);
+        this.state = IN_SCALAR;
+        return at + 1;
+    }
+    this.state = IN_CONTAINER;
+    this.depth = 1;
+    return at + 1;
+  }
+
+  private enter(node: PathNode, isObject: boolean, at: number): number {
+    this.nodes.push(node);
+    this.isObject.push(isObject);
+    this.valueNode = node.other;
+    this.state = isObject ? EXPECT_KEY_OR_CLOSE : EXPECT_VALUE_OR_CLOSE;
+    return at + 1;
+  }
+
+  private readString(bytes: Buffer, from: number): number {
+    const after = this.stringEnd(bytes, from);
+    return after === -1 ? bytes.length : this.endValue(bytes, after);
+  }
+
+  private readScalar(bytes: Buffer, from: number): number {
+    let at = from;
+    while (at < bytes.length && BYTE_CLASS[bytes[at] as number] === SCALAR_CLASS) at++;
+    return at === bytes.length ? at : this.endValue(bytes, at);
+  }
+
+  /** The hot loop: only quotes and brackets matter. Steps of four make dense numbers three times as fast. */
+  private readContainer(bytes: Buffer, from: number): number {
+    const length = bytes.length;
+    let at = from;
+    if (this.isInString) {
+      at = this.stringEnd(bytes, at);
+      if (at === -1) return length;
+      this.isInString = false;
+    }
+    let depth = this.depth;
+    for (;;) {
+      while (at + 4 <= length && isPlain4(bytes, at)) at += 4;
+      if (at >= length) break;
+      const byte = bytes[at++] as number;
+      if (byte === QUOTE) {
+        at = this.stringEnd(bytes, at);
+        if (at === -1) {
+          this.isInString = true;
+          this.depth = depth;
+          return length;
+        }
+      } else if (STRUCTURE[byte] !== 0) {
+        if ((byte | BRACE_BIT) === OPEN_BRACE) depth++;
+        else if (--depth === 0) return this.endValue(bytes, at);
+      }
+    }
+    this.depth = depth;
+    return length;
+  }
+
+  /** The index after the quote that ends the open string, or -1 when the string goes on in the next chunk. */
+  private stringEnd(bytes: Buffer, from: number): number {
+    const length = bytes.length;
+    let at = from;
+    if (this.isEscaped && at < length) {
+      this.isEscaped = false;
+      at++;
+    }
+    for (;;) {
+      const near = Math.min(at + NEAR_BYTES, length);
+      while (at < near) {
+        const byte = bytes[at++] as number;
+        if (byte === QUOTE) return at;
+        if (byte === BACKSLASH && at++ === length) {
+          this.isEscaped = true;
+          return -1;
+        }
+      }
+      if (at >= length) return -1;
+      const quote = bytes.indexOf(QUOTE, at);
+      const isEscape = endsInEscape(bytes, at, quote === -1 ? length : quote);
+      if (quote === -1) {
+        this.isEscaped = isEscape;
+        return -1;
+      }
+      if (!isEscape) return quote + 1;
+      at = quote + 1;
+    }
+  }
+
+  private beginCapture(node: PathNode, at: number): void {
+    this.capturing = node;
+    this.captureFrom = at;
+    this.capturedBytes = 0;
+  }
+
+  /** Keeps what the chunk, which is over, has of the value. */
+  private keepCaptured(bytes: Buffer, to: number): void {
+    const length = this.capturedBytes + to - this.captureFrom;
+    if (length > this.maxValueBytes) return this.giveUpCapture();
+    if (this.captured === undefined || this.captured.length < length) {
+      const grown = Buffer.allocUnsafeSlow(Math.min(this.maxValueBytes, Math.max(FIRST_CAPTURE_BYTES, length * 2)));
+      this.captured?.copy(grown, 0, 0, this.capturedBytes);
+      this.captured = grown;
+    }
+    bytes.copy(this.captured, this.capturedBytes, this.captureFrom, to);
+    this.capturedBytes = length;
+  }
+
+  private giveUpCapture(): void {
+    const node = this.capturing;
+    this.capturing = undefined;
+    this.captured = undefined;
+    if (node === undefined || this.onOversize === undefined) return;
+    for (const path of node.paths) this.tell(this.onOversize, path, undefined);
+  }
+
+  /** A value is over; `to` is the index after it. */
+  private endValue(bytes: Buffer, to: number): number {
+    this.state = this.nodes.length === 0 ? DONE : EXPECT_COMMA_OR_CLOSE;
+    if (this.capturing !== undefined) this.endCapture(bytes, to);
+    return to;
+  }
+
+  private endCapture(bytes: Buffer, to: number): void {
+    const text = this.captureText(bytes, to);
+    const node = this.capturing;
+    this.capturing = undefined;
+    // The value was too large.
+    if (node === undefined) return;
+    const value = parseJson(text);
+    if (value === undefined) this.state = BROKEN;
+    else for (const path of node.paths) this.tell(this.onValue, path, value);
+  }
+
+  private captureText(bytes: Buffer, to: number): string {
+    const isInOneChunk = this.capturedBytes === 0 && to - this.captureFrom <= this.maxValueBytes;
+    if (isInOneChunk) return bytes.toString("utf8", this.captureFrom, to);
+    this.keepCaptured(bytes, to);
+    return this.captured === undefined ? "" : this.captured.toString("utf8", 0, this.capturedBytes);
+  }
+
+  private tell(callback: (path: JsonPath, value: unknown) => void, path: JsonPath, value: unknown): void {
+    try {
+      callback(path, value);
+    } catch (error) {
+      this.state = BROKEN;
+      throw error;
+    }
+  }
+
+  /** A byte order mark may come first (split as anything else); RFC 8259 section 8.1 lets a reader ignore it. */
+  private skipBom(bytes: Buffer): number {
+    let at = 0;
+    while (at < bytes.length && bytes[at] === BOM[this.bomBytes]) {
+      at++;
+      if (++this.bomBytes === BOM.length) return at;
+    }
+    if (at === bytes.length) return at;
+    if (this.bomBytes > 0) this.state = BROKEN;
+    this.bomBytes = BOM.length;
+    return at;
+  }
+
+  /** Ends the scan. Returns the index that ends the chunk. */
+  private fail(bytes: Buffer): number {
+    this.state = BROKEN;
+    this.capturing = undefined;
+    this.captured = undefined;
+    return bytes.length;
+  }
+}
+
+function compile(paths: readonly JsonPath[]): PathNode {
+  let root = compiled.get(paths);
+  if (root === undefined) {
+    root = buildNode(paths, 0);
+    compiled.set(paths, root);
+  }
+  return root;
+}
+
+/** The node reached by `depth` steps of each of `paths`. */
+function buildNode(paths: readonly JsonPath[], depth: number): PathNode {
+  const here = paths.filter((path) => path.length === depth);
+  const longer = paths.filter((path) => path.length > depth);
+  if (here.length > 0 && longer.length > 0) {
+    throw new RangeError(`path ${JSON.stringify(longer[0])} leads into the value of ${JSON.stringify(here[0])}`);
+  }
+  const wild = longer.filter((path) => path[depth] === "*");
+  const texts = new Set(longer.map((path) => path[depth] ?? "*").filter((step) => step !== "*"));
+  const keys = Array.from(texts, (text) => ({
+    text,
+    bytes: Buffer.from(text),
+    node: buildNode(longer.filter((path) => path[depth] === text || path[depth] === "*"), depth + 1),
+  }));
+  return { paths: here, keys, other: wild.length > 0 ? buildNode(wild, depth + 1) : undefined };
+}
+
+function isSame(key: Uint8Array, bytes: Uint8Array, from: number, to: number): boolean {
+  if (key.length !== to - from) return false;
+  for (let i = 0; i < key.length; i++) {
+    if (key[i] !== bytes[from + i]) return false;
+  }
+  return true;
+}
+
+/** Whether none of the four bytes at `at` matters in a container that is stepped over. */
+function isPlain4(bytes: Uint8Array, at: number): boolean {
+  const first = (STRUCTURE[bytes[at] as number] as number) | (STRUCTURE[bytes[at + 1] as number] as number);
+  const last = (STRUCTURE[bytes[at + 2] as number] as number) | (STRUCTURE[bytes[at + 3] as number] as number);
+  return (first | last) === 0;
+}
+
+function hasBackslash(bytes: Uint8Array, from: number, to: number): boolean {
+  for (let at = from; at < to; at++) {
+    if (bytes[at] === BACKSLASH) return true;
+  }
+  return false;
+}
+
+/** Whether the byte at `to` is escaped: an odd run of backslashes stands before it. `from` is not itself escaped. */
+function endsInEscape(bytes: Uint8Array, from: number, to: number): boolean {
+  let start = to;
+  while (start > from && bytes[start - 1] === BACKSLASH) start--;
+  return (to - start) % 2 === 1;
+}
+
+/** The value, or undefined when the text is not JSON. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // The scan reports malformed input as a state: the error would repeat a part of the body.
+    return undefined;
+  }
+}
+
+function byteTable(...classes: readonly (readonly [bytes: string, value: number])[]): Uint8Array {
+  const table = new Uint8Array(256);
+  for (const [bytes, value] of classes) {
+    for (const byte of Buffer.from(bytes)) table[byte] = value;
+  }
+  return table;
+}

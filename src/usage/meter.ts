@@ -1,0 +1,341 @@
+/**
+ * The observer of flows: finds the handler of a flow's host, feeds one reader with decoded bytes, and at the end turns
+ * its readings into events and commits them. Isolates every fault: whatever a handler throws becomes an `unknown`
+ * event, and nothing here can delay a flow for longer than the commit bound.
+ */
+
+import type { Logger } from "pino";
+
+import { createDecoder, parseContentEncoding, type Decoder } from "../flow/content-coding.ts";
+import type { FlowHead, FlowObserver, FlowOutcome, FlowTap, ResponseHead } from "../flow/flow.ts";
+import { getHeader } from "../flow/headers.ts";
+import type { HostTable } from "../flow/route.ts";
+import type { LedgerRecord, Store } from "../store/store.ts";
+import type { Attribution } from "./attribution.ts";
+import type { Counters, FlowLease } from "./counters.ts";
+import { isDelivered, requestIdOf, type EventBuilder, type FlowEnding, type FlowFacts } from "./event.ts";
+import type { UsageEvent } from "./event-types.ts";
+import type { Handler, OpenedExchange, PendingJobs, Reader, ReadEnd, Reading } from "./handler.ts";
+
+export interface MeterOptions {
+  readonly hosts: HostTable<Handler>;
+  readonly attribute: (head: FlowHead) => Attribution;
+  readonly isBillable: (meter: string, head: FlowHead) => boolean;
+  readonly events: EventBuilder;
+  readonly store: Pick<Store, "begin" | "commit" | "recordGap">;
+  readonly counters: Counters;
+  readonly jobsFor: (handler: Handler, head: FlowHead) => PendingJobs;
+  readonly isEstimateAllowed: boolean;
+  /** False: nothing receives events, so none waits for delivery. */
+  readonly hasReceiver: boolean;
+  /** True: the last byte of a response waits for the commit. */
+  readonly isStrict: boolean;
+  /** The bound of that wait. */
+  readonly commitWaitMs: number;
+  readonly now: () => number;
+  readonly monotonicMs: () => number;
+  readonly logger: Pick<Logger, "warn" | "error" | "debug">;
+  /** Called after the events of a flow are stored. */
+  readonly onStored: (events: readonly { readonly event: UsageEvent; readonly isDelivered: boolean }[]) => void;
+  readonly onFlowStart: (flow: ActiveFlow) => void;
+  readonly onFlowEnd: (flow: ActiveFlow, ending: FlowEnding, readings: readonly Reading[], outcome: FlowOutcome) => void;
+  readonly onCommitWait: (waitedMs: number, isTimeout: boolean) => void;
+}
+
+/** A flow under way, for the dashboard and the log. */
+export interface ActiveFlow {
+  readonly facts: FlowFacts;
+  readonly method: string;
+}
+
+export function createMeter(options: MeterOptions): FlowObserver {
+  return {
+    isMetered: (host, port) => options.hosts.lookup(host, port) !== undefined,
+    open(head) {
+      try {
+        const handler = options.hosts.lookup(head.host, head.port);
+        return handler === undefined ? undefined : openFlow(handler, head, options);
+      } catch (error) {
+        reportFault(options, "open", error);
+        return undefined;
+      }
+    },
+    errorShape(head, error) {
+      try {
+        return options.hosts.lookup(head.host, head.port)?.errorBody?.(error);
+      } catch (fault) {
+        reportFault(options, "error body", fault);
+        return undefined;
+      }
+    },
+  };
+}
+
+function openFlow(handler: Handler, head: FlowHead, options: MeterOptions): FlowTap {
+  const opened = openExchange(handler, head, options);
+  const facts: FlowFacts = {
+    flowId: head.flowId,
+    startedAtMs: head.startedAtMs,
+    host: head.host,
+    meter: handler.id,
+    kind: handler.kind,
+    api: opened.api,
+    operation: opened.operation,
+    attribution: options.attribute(head),
+    billable: options.isBillable(handler.id, head),
+  };
+  return new MeteredFlow(head, facts, opened.reader, options);
+}
+
+function openExchange(handler: Handler, head: FlowHead, options: MeterOptions): OpenedExchange {
+  const question = head.target.indexOf("?");
+  const exchange = {
+    host: head.host,
+    port: head.port,
+    protocol: head.protocol,
+    method: head.method,
+    path: question === -1 ? head.target : head.target.slice(0, question),
+    query: question === -1 ? "" : head.target.slice(question + 1),
+    headers: head.headers,
+  };
+  try {
+    return handler.open(exchange, { isEstimateAllowed: options.isEstimateAllowed, jobs: options.jobsFor(handler, head) });
+  } catch (error) {
+    reportFault(options, handler.id, error);
+    return { api: `${handler.id}.other`, operation: "other", isBillable: true, reader: brokenReader };
+  }
+}
+
+/** Stands in for a reader that could not be made. */
+const brokenReader: Reader = {
+  response: () => undefined,
+  push: () => undefined,
+  end: () => [{ kind: "unmeasured", reason: "meter_fault" }],
+};
+
+/** A class for its identity: one flow from its head to its commit. */
+class MeteredFlow implements FlowTap, ActiveFlow {
+  readonly facts: FlowFacts;
+  readonly method: string;
+  readonly #options: MeterOptions;
+  readonly #lease: FlowLease;
+  readonly #openedAt: number;
+  #reader: Reader | undefined;
+  #requestDecoder: Decoder | undefined;
+  #responseDecoder: Decoder | undefined;
+  #isRequestReadable = true;
+  #isUndecodable = false;
+  #hasFault = false;
+  #status: number | null = null;
+  #requestId: string | null = null;
+  #firstByteAt: number | null = null;
+  #bytesUp = 0;
+  #bytesDown = 0;
+
+  constructor(head: FlowHead, facts: FlowFacts, reader: Reader | undefined, options: MeterOptions) {
+    this.facts = facts;
+    this.method = head.method;
+    this.#options = options;
+    this.#reader = reader;
+    this.#openedAt = options.monotonicMs();
+    this.#lease = options.counters.startFlow();
+    const { events, store } = options;
+    store.begin({
+      flowId: facts.flowId,
+      startedAtMs: facts.startedAtMs,
+      // Only built when the flow outlives its first group commit.
+      get unknownEvent() {
+        return JSON.stringify(events.buildUnknown(facts));
+      },
+    });
+    this.#openRequestDecoder(head);
+    options.onFlowStart(this);
+  }
+
+  requestData(chunk: Uint8Array): void {
+    this.#bytesUp += chunk.length;
+    if (!this.#isRequestReadable) return;
+    if (this.#requestDecoder !== undefined) this.#requestDecoder.push(chunk);
+    else this.#guard(() => this.#reader?.requestData?.(chunk));
+  }
+
+  requestEnd(): void {
+    if (this.#requestDecoder !== undefined) this.#requestDecoder.end();
+    else this.#guard(() => this.#reader?.requestEnd?.());
+  }
+
+  responseHead(head: ResponseHead): void {
+    this.#status = head.status;
+    this.#firstByteAt = this.#options.monotonicMs();
+    this.#guard(() => {
+      this.#requestId = requestIdOf(head.headers);
+      this.#reader?.response(head);
+      this.#openResponseDecoder(head);
+    });
+  }
+
+  responseData(chunk: Uint8Array): void {
+    this.#bytesDown += chunk.length;
+    if (this.#reader === undefined || this.#isUndecodable) return;
+    if (this.#responseDecoder !== undefined) this.#responseDecoder.push(chunk);
+    else this.#guard(() => this.#reader?.push(chunk));
+  }
+
+  end(outcome: FlowOutcome): Promise<void> | undefined {
+    const endedAt = this.#options.monotonicMs();
+    this.#lease.buffer();
+    this.#requestDecoder?.destroy();
+    const decoder = this.#responseDecoder;
+    if (decoder === undefined) return this.#boundedWait(this.#settle(outcome, endedAt));
+    const decoded = new Promise<void>((resolve) => {
+      this.#onDecoded = resolve;
+    });
+    decoder.end();
+    return this.#boundedWait(decoded.then(() => this.#settle(outcome, endedAt)));
+  }
+
+  #onDecoded: (() => void) | undefined;
+
+  #openRequestDecoder(head: FlowHead): void {
+    const coding = getHeader(head.headers, "content-encoding");
+    if (this.#reader?.requestData === undefined || coding === undefined) return;
+    const codings = parseContentEncoding(coding);
+    if (codings === undefined) this.#isRequestReadable = false;
+    else if (codings.some((name) => name !== "identity")) {
+      this.#requestDecoder = createDecoder({
+        codings,
+        onData: (chunk) => this.#guard(() => this.#reader?.requestData?.(chunk)),
+        onEnd: () => this.#guard(() => this.#reader?.requestEnd?.()),
+      });
+    }
+  }
+
+  #openResponseDecoder(head: ResponseHead): void {
+    const coding = getHeader(head.headers, "content-encoding");
+    if (coding === undefined || this.#reader === undefined) return;
+    const codings = parseContentEncoding(coding);
+    if (codings === undefined) this.#isUndecodable = true;
+    else if (codings.some((name) => name !== "identity")) {
+      this.#responseDecoder = createDecoder({
+        codings,
+        onData: (chunk) => this.#guard(() => this.#reader?.push(chunk)),
+        onEnd: (result) => {
+          if (result === "corrupt" || result === "overflow") this.#isUndecodable = true;
+          if (result === "truncated") this.#isCut = true;
+          this.#onDecoded?.();
+        },
+      });
+    }
+  }
+
+  #isCut = false;
+
+  /** Reads out, builds the events and commits them. Resolves when they are stored; never rejects. */
+  async #settle(outcome: FlowOutcome, endedAt: number): Promise<void> {
+    const options = this.#options;
+    const ending: FlowEnding = {
+      endedAtMs: this.facts.startedAtMs + Math.max(0, endedAt - this.#openedAt),
+      status: this.#status ?? (outcome.kind === "refused" ? outcome.status : null),
+      requestId: this.#requestId,
+      latencyMs: endedAt - this.#openedAt,
+      timeToFirstByteMs: this.#firstByteAt === null ? null : this.#firstByteAt - this.#openedAt,
+      bytesUp: this.#bytesUp,
+      bytesDown: this.#bytesDown,
+    };
+    const readings = this.#readOut(outcome);
+    const stored: { event: UsageEvent; isDelivered: boolean }[] = [];
+    const records: LedgerRecord[] = [];
+    try {
+      for (const [sequence, reading] of readings.entries()) {
+        const event = options.events.build(this.facts, ending, reading, sequence);
+        const isPending = options.hasReceiver && isDelivered(reading);
+        stored.push({ event, isDelivered: isDelivered(reading) });
+        records.push({
+          id: event.id,
+          flowId: this.facts.flowId,
+          timeMs: Math.trunc(ending.endedAtMs),
+          delivery: isPending ? "pending" : "none",
+          body: JSON.stringify(event),
+        });
+      }
+    } catch (error) {
+      reportFault(options, this.facts.meter, error);
+    }
+    isolate(options, () => options.onFlowEnd(this, ending, readings, outcome));
+    try {
+      await options.store.commit(this.facts.flowId, records);
+      this.#lease.store(records.filter((record) => record.delivery === "pending").length);
+      isolate(options, () => options.onStored(stored));
+    } catch (error) {
+      // The store keeps what it could not write and counts what it lost; it has said so.
+      options.logger.debug({ err: error }, "usage not stored yet");
+      this.#lease.drop();
+    }
+  }
+
+  #readOut(outcome: FlowOutcome): readonly Reading[] {
+    const reader = this.#reader;
+    this.#reader = undefined;
+    if (this.#hasFault) return [{ kind: "unmeasured", reason: "meter_fault" }];
+    if (outcome.kind === "refused") return [{ kind: "free", reason: outcome.code }];
+    if (reader === undefined) return [{ kind: "free", reason: "nothing_billable" }];
+    try {
+      const readings = reader.end({ kind: this.#endKind(outcome.kind) });
+      return readings.length > 0 ? readings : [{ kind: "free", reason: "nothing_billable" }];
+    } catch (error) {
+      reportFault(this.#options, this.facts.meter, error);
+      return [{ kind: "unmeasured", reason: "meter_fault" }];
+    }
+  }
+
+  #endKind(outcome: "complete" | "client_aborted" | "upstream_aborted"): ReadEnd["kind"] {
+    if (this.#isUndecodable) return "undecodable";
+    return outcome === "complete" && this.#isCut ? "upstream_aborted" : outcome;
+  }
+
+  /** Under `relaxed` nothing waits; under `strict` the wait ends at its bound and leaves a durable gap. */
+  #boundedWait(stored: Promise<void>): Promise<void> | undefined {
+    const { isStrict, commitWaitMs, monotonicMs, store, onCommitWait } = this.#options;
+    if (!isStrict) return undefined;
+    const from = monotonicMs();
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        store.recordGap("commit_timeout", 1);
+        isolate(this.#options, () => onCommitWait(monotonicMs() - from, true));
+        resolve();
+      }, commitWaitMs);
+      void stored.then(() => {
+        clearTimeout(timer);
+        isolate(this.#options, () => onCommitWait(monotonicMs() - from, false));
+        resolve();
+      });
+    });
+  }
+
+  /** Runs reader code; after a throw the reader is not called again. */
+  #guard(work: () => void): void {
+    if (this.#hasFault) return;
+    try {
+      work();
+    } catch (error) {
+      this.#hasFault = true;
+      this.#reader = undefined;
+      reportFault(this.#options, this.facts.meter, error);
+    }
+  }
+}
+
+function isolate(options: MeterOptions, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    reportFault(options, "listener", error);
+  }
+}
+
+/** Logs where a fault happened. Its message is left out: a parser quotes the text that it choked on. */
+function reportFault(options: MeterOptions, where: string, error: unknown): void {
+  const name = error instanceof Error ? error.name : typeof error;
+  const frames = error instanceof Error ? (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line)).slice(0, 4) : [];
+  options.logger.error({ where, error: name, frames: frames.map((line) => line.trim()) }, "a meter failed; the traffic is unharmed");
+}
