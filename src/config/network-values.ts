@@ -48,6 +48,8 @@ export function readHost(text: string): string | undefined {
   const literal = /^\[(.*)\]$/.exec(text)?.[1];
   if (literal !== undefined) return isIPv6(literal) ? literal.toLowerCase() : undefined;
   if (isIP(text) !== 0) return text.toLowerCase();
+  // domainToASCII would silently cut a path, port or user off.
+  if (/[\s/\\?#@:%]/.test(text)) return undefined;
   const name = domainToASCII(text.replace(/\.$/, "")).toLowerCase();
   return name.length <= 253 && LABELS.test(name) ? name : undefined;
 }

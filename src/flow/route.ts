@@ -49,7 +49,7 @@ interface HostSlot<T> {
  * entry with the port beats the one without. Of two equal patterns the first counts. A lookup is one Map access a
  * label. Throws RangeError for a pattern that has a fault: check patterns of users with hostPatternFault first.
  */
-export function createHostTable<T extends {}>(entries: readonly (readonly [pattern: string, value: T])[]): HostTable<T> {
+export function createHostTable<T>(entries: readonly (readonly [pattern: string, value: T])[]): HostTable<T> {
   const exact = new Map<string, HostSlot<T>>();
   const wildcard = new Map<string, HostSlot<T>>();
   for (const [pattern, value] of entries) {
@@ -79,7 +79,7 @@ export function pathEndsWith(path: string, suffix: string): boolean {
   return path.length === suffix.length || suffix[0] === "/" || path[path.length - suffix.length - 1] === "/";
 }
 
-function addEntry<T extends {}>(slots: Map<string, HostSlot<T>>, parts: HostPatternParts, value: T): void {
+function addEntry<T>(slots: Map<string, HostSlot<T>>, parts: HostPatternParts, value: T): void {
   let slot = slots.get(parts.host);
   if (slot === undefined) {
     slot = { byPort: new Map(), anyPort: undefined };

@@ -44,7 +44,9 @@ export function toProxyError(error: unknown): ProxyError {
   if (code === "UND_ERR_HEADERS_TIMEOUT" || code === "UND_ERR_BODY_TIMEOUT") {
     return new ProxyError("upstream_timeout", "the upstream sent nothing for TALLYMAN_UPSTREAM_IDLE_TIMEOUT", error);
   }
-  if (code.startsWith("HPE_") || PROTOCOL_CODES.has(code) || PROTOCOL_MESSAGES.has(errorMessage(error))) {
+  // undici's parser error has a code for some faults only.
+  const isParserError = code.startsWith("HPE_") || (error instanceof Error && error.name === "HTTPParserError");
+  if (isParserError || PROTOCOL_CODES.has(code) || PROTOCOL_MESSAGES.has(errorMessage(error))) {
     return new ProxyError("upstream_protocol", "the upstream's answer is not valid HTTP", error);
   }
   return new ProxyError("upstream_unreachable", "the upstream closed the connection before it answered", error);

@@ -6,7 +6,6 @@
 
 import type { Database, Sync } from "./database.ts";
 import { integerOf, textOf } from "./database.ts";
-import { DELIVERY } from "./migrations.ts";
 import type { ProcessIdentity } from "./process-identity.ts";
 import { isDead } from "./process-identity.ts";
 
@@ -78,8 +77,8 @@ export function registerOwner(db: Database, options: OwnersOptions): Owners {
     others
       .all(id)
       .filter((row) => row["is_closed"] === 1 || isDead(identityOf(row), nowMs - integerOf(row["heartbeat_ms"]), self))
-      .map((row) => integerOf(row["id"]))
-      .filter((dead) => delivers || hasIntents.get(dead) !== undefined);
+      .filter((row) => delivers || row["is_closed"] === 0 || hasIntents.get(integerOf(row["id"])) !== undefined)
+      .map((row) => integerOf(row["id"]));
 
   const recoverFlows = (dead: number): number => {
     let recovered = 0;
@@ -96,7 +95,7 @@ export function registerOwner(db: Database, options: OwnersOptions): Owners {
     if (delivers) {
       markAdopted.run(id, dead, dead);
       moveBatches.run(id, dead);
-    }
+    } else markClosed.run(dead);
     return recovered;
   };
 
@@ -149,9 +148,4 @@ function unknownRecord(flowId: string, startedAtMs: number, body: string): { id:
   const id = "id" in event && typeof event.id === "string" ? event.id : flowId;
   const timeMs = "time" in event && typeof event.time === "string" ? Date.parse(event.time) : Number.NaN;
   return { id, timeMs: Number.isFinite(timeMs) ? timeMs : startedAtMs, body };
-}
-
-/** The delivery state of a record that this process may store. */
-export function deliveryCode(delivery: "none" | "pending"): number {
-  return delivery === "pending" ? DELIVERY.pending : DELIVERY.none;
 }

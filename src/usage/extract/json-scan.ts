@@ -14,7 +14,8 @@ export type JsonPath = readonly string[];
 export interface JsonScanOptions {
   /**
    * The values to capture. Give a constant array: what is derived from it is kept as long as the array lives.
-   * No path may lead into a value that another path captures (["usage"] and ["usage", "x"]).
+   * A path may lead into a value that another one captures (["usage"] and ["*", "id"]): the inner values come after
+   * the outer one, as JSON.parse has them (the last of repeated keys), and not at all when the outer one is too large.
    */
   readonly paths: readonly JsonPath[];
   /**
@@ -39,7 +40,7 @@ export interface JsonScan {
   readonly isBroken: boolean;
 }
 
-/** Makes a scan. Throws RangeError when a path leads into a value that another path captures. */
+/** Makes a scan. Cheap when `paths` is an array that was used before. */
 export function createJsonScan(options: JsonScanOptions): JsonScan {
   return new Scanner(options);
 }
@@ -274,7 +275,7 @@ class Scanner implements JsonScan {
   private nodeOfEscapedKey(node: PathNode, raw: string): PathNode | undefined {
     const text = parseJson(`"${raw}"`);
     if (text === undefined) this.state = BROKEN;
-    return node.keys.find((key) => key.text === text)?.node ?? node.other;
+    return typeof text === "string" ? nodeOfText(node, text) : undefined;
   }
 
   private beginValue(bytes: Buffer, at: number): number {
@@ -287,7 +288,7 @@ class Scanner implements JsonScan {
         this.state = IN_STRING;
         return at + 1;
       case OPEN_BRACE:
-        if (!isWanted && node !== undefined && (node.keys.length > 0 || node.other !== undefined)) return this.enter(node, true, at);
+        if (!isWanted && node !== undefined && leadsOn(node)) return this.enter(node, true, at);
         break;
       case OPEN_BRACKET:
         if (!isWanted && node?.other !== undefined) return this.enter(node, false, at);
@@ -321,7 +322,7 @@ class Scanner implements JsonScan {
     return at === bytes.length ? at : this.endValue(bytes, at);
   }
 
-  /** The hot loop: only quotes and brackets matter. Steps of four make dense numbers three times as fast. */
+  /** The hot loop: only quotes and brackets matter. */
   private readContainer(bytes: Buffer, from: number): number {
     const length = bytes.length;
     let at = from;
@@ -331,9 +332,7 @@ class Scanner implements JsonScan {
       this.isInString = false;
     }
     let depth = this.depth;
-    for (;;) {
-      while (at + 4 <= length && isPlain4(bytes, at)) at += 4;
-      if (at >= length) break;
+    while (at < length) {
       const byte = bytes[at++] as number;
       if (byte === QUOTE) {
         at = this.stringEnd(bytes, at);
@@ -342,6 +341,8 @@ class Scanner implements JsonScan {
           this.depth = depth;
           return length;
         }
+      } else if (byte === COMMA) {
+        at = skipNumbers(bytes, at);
       } else if (STRUCTURE[byte] !== 0) {
         if ((byte | BRACE_BIT) === OPEN_BRACE) depth++;
         else if (--depth === 0) return this.endValue(bytes, at);
@@ -423,7 +424,17 @@ class Scanner implements JsonScan {
     if (node === undefined) return;
     const value = parseJson(text);
     if (value === undefined) this.state = BROKEN;
-    else for (const path of node.paths) this.tell(this.onValue, path, value);
+    else this.give(node, value);
+  }
+
+  /** Reports a captured value, and what other paths want inside it (no deeper than the longest path). */
+  private give(node: PathNode, value: unknown): void {
+    for (const path of node.paths) this.tell(this.onValue, path, value);
+    if (typeof value !== "object" || value === null || !leadsOn(node)) return;
+    for (const [key, child] of Object.entries(value)) {
+      const next = Array.isArray(value) ? node.other : nodeOfText(node, key);
+      if (next !== undefined) this.give(next, child);
+    }
   }
 
   private captureText(bytes: Buffer, to: number): string {
@@ -477,9 +488,6 @@ function compile(paths: readonly JsonPath[]): PathNode {
 function buildNode(paths: readonly JsonPath[], depth: number): PathNode {
   const here = paths.filter((path) => path.length === depth);
   const longer = paths.filter((path) => path.length > depth);
-  if (here.length > 0 && longer.length > 0) {
-    throw new RangeError(`path ${JSON.stringify(longer[0])} leads into the value of ${JSON.stringify(here[0])}`);
-  }
   const wild = longer.filter((path) => path[depth] === "*");
   const texts = new Set(longer.map((path) => path[depth] ?? "*").filter((step) => step !== "*"));
   const keys = Array.from(texts, (text) => ({
@@ -490,6 +498,15 @@ function buildNode(paths: readonly JsonPath[], depth: number): PathNode {
   return { paths: here, keys, other: wild.length > 0 ? buildNode(wild, depth + 1) : undefined };
 }
 
+/** Whether a wanted path goes on below a node. */
+function leadsOn(node: PathNode): boolean {
+  return node.keys.length > 0 || node.other !== undefined;
+}
+
+function nodeOfText(node: PathNode, key: string): PathNode | undefined {
+  return node.keys.find((candidate) => candidate.text === key)?.node ?? node.other;
+}
+
 function isSame(key: Uint8Array, bytes: Uint8Array, from: number, to: number): boolean {
   if (key.length !== to - from) return false;
   for (let i = 0; i < key.length; i++) {
@@ -498,11 +515,20 @@ function isSame(key: Uint8Array, bytes: Uint8Array, from: number, to: number): b
   return true;
 }
 
-/** Whether none of the four bytes at `at` matters in a container that is stepped over. */
-function isPlain4(bytes: Uint8Array, at: number): boolean {
-  const first = (STRUCTURE[bytes[at] as number] as number) | (STRUCTURE[bytes[at + 1] as number] as number);
-  const last = (STRUCTURE[bytes[at + 2] as number] as number) | (STRUCTURE[bytes[at + 3] as number] as number);
-  return (first | last) === 0;
+/**
+ * After a comma: steps over what can only be numbers, four bytes at a time. Triples the speed of embeddings, and costs
+ * nothing where a key or a container follows.
+ */
+function skipNumbers(bytes: Uint8Array, from: number): number {
+  let at = from;
+  if (at >= bytes.length || (bytes[at] as number) >= COLON) return at;
+  while (at + 4 <= bytes.length && isPlain(bytes, at) && isPlain(bytes, at + 2)) at += 4;
+  return at;
+}
+
+/** Whether neither of two bytes matters in a container that is stepped over. */
+function isPlain(bytes: Uint8Array, at: number): boolean {
+  return ((STRUCTURE[bytes[at] as number] as number) | (STRUCTURE[bytes[at + 1] as number] as number)) === 0;
 }
 
 function hasBackslash(bytes: Uint8Array, from: number, to: number): boolean {

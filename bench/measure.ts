@@ -1,0 +1,123 @@
+/** Runs the rounds: every workload at every contestant in turn, so that a slow minute of the machine meets them all. */
+
+import { setTimeout as delay } from "node:timers/promises";
+import type { Route } from "./client.ts";
+import type { ContestantId } from "./contestants.ts";
+import { cpuUs, rssBytes } from "./process-stats.ts";
+import type { Running } from "./stage.ts";
+import { quantile } from "./statistics.ts";
+import { openStalledReaders, prepareLoad, type Workload, type WorkloadId } from "./workloads.ts";
+
+export type Subject = ContestantId | "direct";
+
+/** One run of one workload at one contestant. */
+export interface Sample {
+  readonly round: number;
+  readonly subject: Subject;
+  readonly workload: WorkloadId;
+  readonly units: number;
+  readonly seconds: number;
+  /** Of the proxy's process; undefined for `direct`, which has none. */
+  readonly cpuUsPerUnit: number | undefined;
+  readonly p50Us: number;
+  readonly p99Us: number;
+}
+
+export interface Memory {
+  readonly subject: ContestantId;
+  readonly idleBytes: number;
+  readonly afterBytes: number;
+  /** The most that four readers that stopped reading 50 MB each added. */
+  readonly stalledGrowthBytes: number;
+}
+
+export interface Failure {
+  readonly subject: Subject;
+  readonly workload: WorkloadId | "start" | "stalled readers";
+  readonly message: string;
+}
+
+export interface Plan {
+  readonly rounds: number;
+  readonly runMs: number;
+  readonly workloads: readonly Workload[];
+}
+
+export const STALLED_READERS = 4;
+const STALL_WATCH_MS = 1_200;
+const STALL_SAMPLE_MS = 40;
+/** Work that outlives the responses (commits, collections) is part of their cost. */
+const SETTLE_MS = 60;
+/** Enough for the compiler to have seen every path; a paced stream shows it nothing that the unpaced one did not. */
+const WARM_UP_SHARE = 0.5;
+
+/** Round 0 warms up and is not counted. A run that fails is a failure of that contestant, not the end of the bench. */
+export async function measureRounds(
+  plan: Plan,
+  direct: Route,
+  running: readonly Running[],
+  failures: Failure[],
+  progress: (text: string) => void,
+): Promise<Sample[]> {
+  const samples: Sample[] = [];
+  const subjects = [{ subject: "direct" as const, route: direct, pid: undefined }, ...running.map(asSubject)];
+  for (let round = 0; round <= plan.rounds; round++) {
+    const isWarmUp = round === 0;
+    for (const workload of plan.workloads) {
+      if (isWarmUp && workload.answer === "paced") continue;
+      progress(isWarmUp ? `warm-up: ${workload.title}` : `round ${round} of ${plan.rounds}: ${workload.title}`);
+      for (const { subject, route, pid } of subjects) {
+        try {
+          const sample = await measure(workload, route, pid, plan.runMs * (isWarmUp ? WARM_UP_SHARE : 1));
+          if (!isWarmUp) samples.push({ round, subject, workload: workload.id, ...sample });
+        } catch (error) {
+          failures.push({ subject, workload: workload.id, message: messageOf(error) });
+        }
+      }
+    }
+  }
+  return samples;
+}
+
+function asSubject({ contestant, route, pid }: Running): { readonly subject: Subject; readonly route: Route; readonly pid: number } {
+  return { subject: contestant.id, route, pid };
+}
+
+async function measure(workload: Workload, route: Route, pid: number | undefined, runMs: number): Promise<Omit<Sample, "round" | "subject" | "workload">> {
+  const load = await prepareLoad(workload, route);
+  try {
+    await delay(SETTLE_MS);
+    const cpuBefore = pid === undefined ? 0 : cpuUs(pid);
+    const started = performance.now();
+    const { units, latenciesUs } = await load.run(runMs);
+    const seconds = (performance.now() - started) / 1000;
+    await delay(SETTLE_MS);
+    return {
+      units,
+      seconds,
+      cpuUsPerUnit: pid === undefined ? undefined : (cpuUs(pid) - cpuBefore) / units,
+      p50Us: quantile(latenciesUs, 0.5),
+      p99Us: quantile(latenciesUs, 0.99),
+    };
+  } finally {
+    load.close();
+  }
+}
+
+/** Memory at the end of the rounds, then with stalled readers. `idleBytes` was read before the first round. */
+export async function measureMemory(running: Running, idleBytes: number): Promise<Memory> {
+  const afterBytes = rssBytes(running.pid);
+  const readers = await openStalledReaders(STALLED_READERS, running.route);
+  let most = afterBytes;
+  const until = performance.now() + STALL_WATCH_MS;
+  while (performance.now() < until) {
+    await delay(STALL_SAMPLE_MS);
+    most = Math.max(most, rssBytes(running.pid));
+  }
+  readers.close();
+  return { subject: running.contestant.id, idleBytes, afterBytes, stalledGrowthBytes: most - afterBytes };
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

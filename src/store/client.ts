@@ -1,0 +1,369 @@
+/**
+ * The main thread's implementation of `Store`: collects calls into groups, sends them to the worker that owns the
+ * database, keeps what could not be stored and tries it again. Nothing here throws into the traffic.
+ */
+
+import { accessSync, constants, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { OutgoingGroups, rejected } from "./outgoing.ts";
+import type { FromWorker, WorkerSetup } from "./protocol.ts";
+import { DATABASE_FILE, queriesOver, unexpectedAnswer } from "./reader.ts";
+import type { LedgerQueries } from "./reader.ts";
+import type {
+  EventQuery,
+  FlowIntent,
+  LedgerRecord,
+  OutboxBatch,
+  Store,
+  StoreCounts,
+  StoredRecord,
+  UsageQuery,
+  UsageRow,
+} from "./store.ts";
+import { StoreError } from "./store-error.ts";
+import { WorkerLink } from "./worker-link.ts";
+
+/** Where the store says what the operator should know: once for each change of its state. */
+export interface StoreLogger {
+  info(fields: Record<string, unknown>, message: string): void;
+  warn(fields: Record<string, unknown>, message: string): void;
+  error(fields: Record<string, unknown>, message: string): void;
+}
+
+export interface StoreOptions {
+  /** Made with mode 0700 if it is missing; holds tallyman.db and SQLite's files beside it. */
+  readonly dataDir: string;
+  /** `strict`: a commit resolves after fsync. `relaxed`: groups wait RELAXED_WAIT_MS, and resolve when written. */
+  readonly durability: "strict" | "relaxed";
+  /** False for a process without a webhook: it adopts no pending events, and its lost flows are not for delivery. Default true. */
+  readonly delivers?: boolean;
+  /** Delivered and free records older than this are pruned every hour. Without it nothing is pruned. */
+  readonly retentionMs?: number;
+  /** The database file never grows past this; commits then fail with `disk_full`. */
+  readonly maxBytes?: number;
+  /** How long a write waits for another process's. Default 2000. */
+  readonly busyTimeoutMs?: number;
+  readonly logger?: StoreLogger;
+  /** Epoch milliseconds; decides what retention prunes. */
+  readonly clock?: () => number;
+}
+
+/** The store that `openStore` gives: the contract, and what only its owner needs. */
+export interface DurableStore extends Store {
+  /** `events` and `bytes` say how much became pending; undefined after an adoption. */
+  onPending(listener: (events?: number, bytes?: number) => void): void;
+  /** Removes delivered and free records older than `beforeMs`, in small transactions. Resolves to how many. */
+  prune(beforeMs: number): Promise<number>;
+  /** Records in memory that are not known to be stored. */
+  readonly unstored: number;
+}
+
+const DEFAULT_BUSY_TIMEOUT_MS = 2000;
+
+/** Most flows begin and end within it, so that their intents are never written. */
+const RELAXED_WAIT_MS = 50;
+
+const FIRST_RETRY_MS = 100;
+const LAST_RETRY_MS = 1000;
+const PRUNE_EVERY_MS = 3_600_000;
+
+/** How long `close` goes on trying to store what is still in memory. */
+const CLOSE_FLUSH_MS = 3000;
+
+/**
+ * Opens the data directory, adopts what dead processes left in it, and keeps the process alive until `close`.
+ * Rejects with a StoreError whose message says what to do.
+ */
+export async function openStore(options: StoreOptions): Promise<DurableStore> {
+  makeDataDir(options.dataDir);
+  const store = new StoreClient(options);
+  await store.open();
+  return store;
+}
+
+class StoreClient implements DurableStore {
+  readonly #options: StoreOptions;
+  readonly #outgoing = new OutgoingGroups();
+  readonly #link: WorkerLink;
+  readonly #taken = new Set<string>();
+  readonly #jobs = new Map<string, number>();
+  readonly #listeners: ((events?: number, bytes?: number) => void)[] = [];
+  readonly #queries: LedgerQueries;
+  #deploymentId = "";
+  #ownerId: number | undefined;
+  #recovered = 0;
+  #isScheduled = false;
+  /** Undefined while all is well. */
+  #retryMs: number | undefined;
+  #isHeartbeatLost = false;
+  #pruneTimer: NodeJS.Timeout | undefined;
+  #closed: Promise<void> | undefined;
+  #onSettled: (() => void) | undefined;
+
+  constructor(options: StoreOptions) {
+    this.#options = options;
+    this.#link = new WorkerLink({
+      setup: () => ({
+        ...setupOf(options),
+        ownerId: this.#ownerId,
+        nextSeq: this.#outgoing.nextSeq,
+        takenBatches: [...this.#taken],
+      }),
+      onNotice: (notice) => this.#notice(notice),
+      onDown: (error) => this.#failed(error),
+      onUp: (ready) => {
+        this.#adopted(ready.recovered);
+        this.#flush();
+      },
+    });
+    this.#queries = queriesOver(this.#link);
+  }
+
+  async open(): Promise<void> {
+    const ready = await this.#link.start();
+    this.#deploymentId = ready.deploymentId;
+    this.#ownerId = ready.ownerId;
+    this.#recovered = ready.recovered;
+    for (const [key, startedAtMs] of ready.jobs) this.#jobs.set(key, startedAtMs);
+    this.#startPruning();
+  }
+
+  get deploymentId(): string {
+    return this.#deploymentId;
+  }
+
+  get recovered(): number {
+    return this.#recovered;
+  }
+
+  get unstored(): number {
+    return this.#outgoing.records;
+  }
+
+  get pendingJobs(): ReadonlyMap<string, number> {
+    return this.#jobs;
+  }
+
+  begin(intent: FlowIntent): void {
+    if (this.#closed !== undefined) return;
+    this.#outgoing.begin(intent);
+    this.#schedule();
+  }
+
+  commit(flowId: string, records: readonly LedgerRecord[]): Promise<void> {
+    if (this.#closed !== undefined) return rejected(new StoreError("store_closed", "The store is closed."));
+    const stored = this.#outgoing.commit(flowId, records);
+    this.#schedule();
+    return stored;
+  }
+
+  recordGap(kind: string, count: number): void {
+    if (this.#closed !== undefined) return;
+    this.#outgoing.addGap(kind, count);
+    this.#schedule();
+  }
+
+  saveJob(key: string, startedAtMs: number): void {
+    this.#jobs.set(key, startedAtMs);
+    this.#setJob(key, startedAtMs);
+  }
+
+  removeJob(key: string): void {
+    this.#jobs.delete(key);
+    this.#setJob(key, null);
+  }
+
+  #setJob(key: string, startedAtMs: number | null): void {
+    if (this.#closed !== undefined) return;
+    this.#outgoing.setJob(key, startedAtMs);
+    this.#schedule();
+  }
+
+  async takeBatch(maxEvents: number, maxBytes: number): Promise<OutboxBatch | undefined> {
+    const answer = await this.#link.call({ name: "takeBatch", maxEvents, maxBytes });
+    if (answer.name !== "batch") throw unexpectedAnswer(answer);
+    if (answer.batch !== undefined) this.#taken.add(answer.batch.id);
+    return answer.batch;
+  }
+
+  async delivered(batchId: string): Promise<void> {
+    await this.#link.call({ name: "delivered", batchId });
+    this.#taken.delete(batchId);
+  }
+
+  async releaseBatch(batchId: string): Promise<void> {
+    this.#taken.delete(batchId);
+    await this.#link.call({ name: "releaseBatch", batchId });
+  }
+
+  async prune(beforeMs: number): Promise<number> {
+    const answer = await this.#link.call({ name: "prune", beforeMs });
+    if (answer.name !== "pruned") throw unexpectedAnswer(answer);
+    return answer.removed;
+  }
+
+  events(query: EventQuery): Promise<readonly StoredRecord[]> {
+    return this.#queries.events(query);
+  }
+
+  usage(query: UsageQuery): Promise<readonly UsageRow[]> {
+    return this.#queries.usage(query);
+  }
+
+  counts(): Promise<StoreCounts> {
+    return this.#queries.counts();
+  }
+
+  onPending(listener: (events?: number, bytes?: number) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    clearInterval(this.#pruneTimer);
+    await this.#settle();
+    if (!this.#outgoing.isEmpty) {
+      this.#options.logger?.error({ records: this.#outgoing.records }, "the store closes with records that could not be written; they are lost");
+    }
+    await this.#link.close();
+  }
+
+  /** Waits until everything is stored, or no more can be done. */
+  async #settle(): Promise<void> {
+    this.#flush();
+    if (this.#outgoing.isEmpty) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#onSettled = resolve;
+    const limit = setTimeout(resolve, CLOSE_FLUSH_MS);
+    await promise;
+    clearTimeout(limit);
+  }
+
+  /** Strict: at the next turn of the loop. Relaxed: later, so that more is one transaction. While failing: see #failed. */
+  #schedule(): void {
+    if (this.#isScheduled || this.#retryMs !== undefined) return;
+    this.#isScheduled = true;
+    if (this.#options.durability === "strict") setImmediate(this.#flushScheduled);
+    else setTimeout(this.#flushScheduled, RELAXED_WAIT_MS);
+  }
+
+  readonly #flushScheduled = (): void => {
+    this.#isScheduled = false;
+    if (this.#retryMs === undefined) this.#flush();
+  };
+
+  /** Sends all groups; while storing fails only one, to see whether it works again. */
+  #flush(): void {
+    if (!this.#link.isUp) return;
+    for (;;) {
+      if (this.#retryMs !== undefined && this.#outgoing.inFlight > 0) return;
+      const group = this.#outgoing.next();
+      if (group === undefined) break;
+      this.#link.post(group);
+    }
+    // A worker that died with nothing to do has failed nobody.
+    if (this.#outgoing.isEmpty) this.#retryMs = undefined;
+  }
+
+  #notice(notice: Extract<FromWorker, { kind: "written" | "refused" | "adopted" | "heartbeat" }>): void {
+    switch (notice.kind) {
+      case "written":
+        return this.#written(notice.seq);
+      case "refused":
+        return this.#failed(new StoreError(notice.error.code, notice.error.message));
+      case "adopted":
+        return this.#adopted(notice.recovered);
+      case "heartbeat":
+        return this.#heartbeat(notice.error?.message);
+      default:
+        return notice satisfies never;
+    }
+  }
+
+  #written(seq: number): void {
+    const { pendingEvents, pendingBytes } = this.#outgoing.stored(seq);
+    if (this.#retryMs !== undefined) {
+      this.#retryMs = undefined;
+      this.#options.logger?.info({ waiting: this.#outgoing.records }, "the store writes again");
+      this.#flush();
+    }
+    if (pendingEvents > 0) this.#tellPending(pendingEvents, pendingBytes);
+    if (this.#outgoing.isEmpty) this.#onSettled?.();
+  }
+
+  #failed(error: StoreError): void {
+    this.#outgoing.refused(error);
+    if (this.#retryMs === undefined) {
+      this.#options.logger?.error({ code: error.code, reason: error.message }, "the store cannot write; records are kept in memory and tried again");
+    }
+    this.#retryMs = this.#retryMs === undefined ? FIRST_RETRY_MS : Math.min(LAST_RETRY_MS, this.#retryMs * 2);
+    setTimeout(() => this.#flush(), this.#retryMs);
+  }
+
+  #adopted(recovered: number): void {
+    this.#recovered += recovered;
+    if (recovered > 0) this.#options.logger?.info({ recovered }, "flows of a process that is gone were stored as unknown");
+    this.#tellPending();
+  }
+
+  #heartbeat(failure: string | undefined): void {
+    const isLost = failure !== undefined;
+    if (isLost === this.#isHeartbeatLost) return;
+    this.#isHeartbeatLost = isLost;
+    if (isLost) this.#options.logger?.warn({ reason: failure }, "the store's heartbeat fails");
+    else this.#options.logger?.info({}, "the store's heartbeat works again");
+  }
+
+  #tellPending(events?: number, bytes?: number): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(events, bytes);
+      } catch (error) {
+        this.#options.logger?.error({ err: error }, "a listener of pending events failed");
+      }
+    }
+  }
+
+  #startPruning(): void {
+    const { retentionMs, clock = Date.now } = this.#options;
+    if (retentionMs === undefined) return;
+    const prune = (): void => {
+      this.prune(clock() - retentionMs).catch((error: unknown) => {
+        if (this.#closed === undefined) this.#options.logger?.warn({ err: error }, "old records could not be pruned");
+      });
+    };
+    this.#pruneTimer = setInterval(prune, PRUNE_EVERY_MS);
+    prune();
+  }
+}
+
+function setupOf(options: StoreOptions): WorkerSetup {
+  return {
+    mode: "owner",
+    path: join(options.dataDir, DATABASE_FILE),
+    durability: options.durability,
+    delivers: options.delivers ?? true,
+    busyTimeoutMs: options.busyTimeoutMs ?? DEFAULT_BUSY_TIMEOUT_MS,
+    maxBytes: options.maxBytes,
+    ownerId: undefined,
+    nextSeq: 1,
+    takenBatches: [],
+  };
+}
+
+function makeDataDir(dataDir: string): void {
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    accessSync(dataDir, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw new StoreError(
+      "data_dir_unwritable",
+      `The data directory ${dataDir} cannot be written (${error instanceof Error ? error.message : "unknown reason"}). Make it writable for this user, or set TALLYMAN_DATA_DIR to a directory that is.`,
+      error,
+    );
+  }
+}

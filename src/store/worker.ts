@@ -1,0 +1,234 @@
+/**
+ * Entry of the worker thread that owns the database. Groups that arrive while one is being written join the next
+ * transaction. Speaks protocol.ts with worker-link.ts and knows nothing of flows.
+ */
+
+import { parentPort, workerData } from "node:worker_threads";
+import type { MessagePort } from "node:worker_threads";
+import { openDatabase, toStoreError } from "./database.ts";
+import type { Database } from "./database.ts";
+import { createLedger } from "./ledger.ts";
+import type { Ledger } from "./ledger.ts";
+import { checkSchema, migrate, readDeploymentId } from "./migrations.ts";
+import { countAllPending, createOutbox } from "./outbox.ts";
+import type { Outbox } from "./outbox.ts";
+import { registerOwner } from "./owners.ts";
+import type { Owners } from "./owners.ts";
+import { ownIdentity } from "./process-identity.ts";
+import type { Answer, Call, ErrorMessage, FromWorker, GroupMessage, ToWorker, WorkerSetup } from "./protocol.ts";
+import { createQueries } from "./queries.ts";
+import type { Queries } from "./queries.ts";
+import { StoreError } from "./store-error.ts";
+
+const HEARTBEAT_MS = 1000;
+
+/** After a longer silence the machine was asleep: the others get one more beat before their own silence counts. */
+const ASLEEP_MS = 5000;
+
+/** Rows of one pruning transaction: about 5 ms. */
+const PRUNE_ROWS = 300;
+
+interface Service {
+  write(groups: readonly GroupMessage[]): void;
+  call(call: Call): Answer | Promise<Answer>;
+}
+
+const DONE: Answer = { name: "done" };
+
+if (parentPort !== null) serve(parentPort, workerData);
+
+function serve(port: MessagePort, setup: WorkerSetup): void {
+  const send = (message: FromWorker): void => port.postMessage(message);
+  let service: Service;
+  try {
+    service = setup.mode === "owner" ? openOwner(setup, send) : openReader(setup, send);
+  } catch (error) {
+    send({ kind: "failed", error: errorMessage(error) });
+    return;
+  }
+  const queue = createGroupQueue(setup.nextSeq, service, send);
+  port.on("message", (message: ToWorker) => {
+    if (message.kind === "group") {
+      queue.add(message);
+      return;
+    }
+    const { id, call } = message;
+    answer(service, call).then(
+      (given) => {
+        send({ kind: "answer", id, answer: given });
+        if (call.name === "close") port.close();
+      },
+      (error: unknown) => send({ kind: "answerError", id, error: errorMessage(error) }),
+    );
+  });
+}
+
+/** What a synchronous call throws becomes a rejection too. */
+async function answer(service: Service, call: Call): Promise<Answer> {
+  return await service.call(call);
+}
+
+/** Groups in order of their numbers. After a failure everything but the failed one is stale: the client sends it again. */
+function createGroupQueue(firstSeq: number, service: Service, send: (message: FromWorker) => void): { add(group: GroupMessage): void } {
+  let nextSeq = firstSeq;
+  let waiting: GroupMessage[] = [];
+  const write = (): void => {
+    const groups = waiting;
+    waiting = [];
+    const last = groups.at(-1);
+    if (last === undefined) return;
+    try {
+      service.write(groups);
+      send({ kind: "written", seq: last.seq });
+    } catch (error) {
+      nextSeq = groups[0]?.seq ?? nextSeq;
+      send({ kind: "refused", seq: nextSeq, error: errorMessage(error) });
+    }
+  };
+  return {
+    add(group) {
+      if (group.seq !== nextSeq) return;
+      nextSeq += 1;
+      // The port hands over all messages that have arrived before the next turn of the loop.
+      if (waiting.push(group) === 1) setImmediate(write);
+    },
+  };
+}
+
+function openOwner(setup: WorkerSetup, send: (message: FromWorker) => void): Service {
+  const db = openDatabase({ path: setup.path, busyTimeoutMs: setup.busyTimeoutMs, maxBytes: setup.maxBytes });
+  const recordSync = setup.durability === "strict" ? "full" : "normal";
+  const deploymentId = migrate(db);
+  const owners = registerOwner(db, {
+    self: ownIdentity(),
+    ownerId: setup.ownerId,
+    delivers: setup.delivers,
+    adoptionSync: recordSync,
+    nowMs: Date.now(),
+  });
+  const { recovered } = owners.adopt(Date.now());
+  const ledger = createLedger(db, { ownerId: owners.id, recordSync, delivers: setup.delivers });
+  const outbox = createOutbox(db, owners, setup.takenBatches);
+  const queries = createQueries(db, {
+    pause,
+    ownerId: owners.id,
+    ownAfterPosition: setup.ownerId === undefined ? newestPosition(db) : 0,
+    pending: () => outbox.pending(),
+  });
+  const stopBeating = startHeartbeat(owners, send);
+  send({ kind: "ready", deploymentId, ownerId: owners.id, recovered, jobs: ledger.jobs() });
+  return {
+    write: (groups) => ledger.write(groups),
+    call: (call) => (call.name === "close" ? close() : runCall(call, db, ledger, outbox, queries)),
+  };
+  function close(): Answer {
+    stopBeating();
+    try {
+      owners.release();
+    } finally {
+      db.close();
+    }
+    return DONE;
+  }
+}
+
+function openReader(setup: WorkerSetup, send: (message: FromWorker) => void): Service {
+  const db = openDatabase({ path: setup.path, isReadOnly: true, busyTimeoutMs: setup.busyTimeoutMs });
+  checkSchema(db);
+  const queries = createQueries(db, { pause, ownerId: undefined, ownAfterPosition: 0, pending: () => countAllPending(db) });
+  send({ kind: "ready", deploymentId: readDeploymentId(db), ownerId: undefined, recovered: 0, jobs: [] });
+  const refuse = (): never => {
+    throw new StoreError("database_failed", "This connection only reads.");
+  };
+  return {
+    write: refuse,
+    call(call) {
+      if (call.name === "events" || call.name === "usage" || call.name === "counts") return runQuery(call, queries);
+      if (call.name !== "close") return refuse();
+      db.close();
+      return DONE;
+    },
+  };
+}
+
+type Query = Extract<Call, { name: "events" | "usage" | "counts" }>;
+
+async function runQuery(query: Query, queries: Queries): Promise<Answer> {
+  switch (query.name) {
+    case "events":
+      return { name: "events", records: await queries.events(query.query) };
+    case "usage":
+      return { name: "usage", rows: await queries.usage(query.query) };
+    case "counts":
+      return { name: "counts", counts: await queries.counts() };
+    default:
+      return query satisfies never;
+  }
+}
+
+/** Batches need no fsync of their own: a batch lost with the power is frozen anew, with the same event ids. */
+function runCall(call: Exclude<Call, { name: "close" }>, db: Database, ledger: Ledger, outbox: Outbox, queries: Queries): Answer | Promise<Answer> {
+  switch (call.name) {
+    case "takeBatch": {
+      const batch = db.transaction(() => outbox.take(call.maxEvents, call.maxBytes, Date.now()), "normal");
+      if (batch !== undefined) outbox.hold(batch.id);
+      return { name: "batch", batch };
+    }
+    case "delivered":
+      db.transaction(() => outbox.settle(call.batchId), "normal");
+      outbox.letGo(call.batchId);
+      return DONE;
+    case "releaseBatch":
+      outbox.letGo(call.batchId);
+      return DONE;
+    case "prune":
+      return prune(ledger, call.beforeMs);
+    default:
+      return runQuery(call, queries);
+  }
+}
+
+async function prune(ledger: Ledger, beforeMs: number): Promise<Answer> {
+  let removed = 0;
+  for (;;) {
+    const step = ledger.pruneStep(beforeMs, PRUNE_ROWS);
+    removed += step;
+    if (step < PRUNE_ROWS) return { name: "pruned", removed };
+    await pause();
+  }
+}
+
+/** Beats every second and adopts whoever is gone. Returns a function that ends it. */
+function startHeartbeat(owners: Owners, send: (message: FromWorker) => void): () => void {
+  let lastMs = Date.now();
+  const timer = setInterval(() => {
+    const nowMs = Date.now();
+    const wasAsleep = nowMs - lastMs > ASLEEP_MS;
+    lastMs = nowMs;
+    try {
+      owners.beat(nowMs);
+      if (!wasAsleep) {
+        const adoption = owners.adopt(nowMs);
+        if (adoption.owners > 0) send({ kind: "adopted", recovered: adoption.recovered });
+      }
+      send({ kind: "heartbeat", error: undefined });
+    } catch (error) {
+      send({ kind: "heartbeat", error: errorMessage(error) });
+    }
+  }, HEARTBEAT_MS);
+  return () => clearInterval(timer);
+}
+
+function newestPosition(db: Database): number {
+  const row = db.read(() => db.prepare("SELECT coalesce(max(position), 0) AS n FROM events").get());
+  return Number(row?.["n"]);
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+function errorMessage(error: unknown): ErrorMessage {
+  const { code, message } = toStoreError(error);
+  return { code, message };
+}

@@ -1,0 +1,114 @@
+/**
+ * One attempt to post one batch. Owns the HTTP client and the whole-request deadline (name resolution, connection,
+ * answer); decides nothing about retries.
+ */
+
+import { rootCertificates } from "node:tls";
+import { Agent, request } from "undici";
+import { signatureHeader } from "./signature.ts";
+import type { SigningKey } from "./signature.ts";
+
+export interface PosterOptions {
+  /** http or https. A user name and password in it become a Basic Authorization header. */
+  readonly url: string;
+  readonly keys: readonly SigningKey[];
+  /** Further request headers. They cannot replace the content type or the webhook headers. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly timeoutMs: number;
+  /** Connections at once. */
+  readonly concurrency: number;
+  /** The program's version, for the user agent. */
+  readonly version: string;
+  /** PEM roots trusted beside the public ones. */
+  readonly ca?: string | undefined;
+  readonly clock: () => number;
+}
+
+/** What an attempt came to. */
+export type PostResult =
+  | { readonly kind: "answered"; readonly status: number; readonly retryAfter: string | undefined }
+  /** No whole answer. `reason` is a code such as ECONNREFUSED, never an address. */
+  | { readonly kind: "failed"; readonly reason: string };
+
+export interface Poster {
+  /** Posts once. Never rejects; `signal` cuts it short. The batch's id and body are the same at every attempt. */
+  post(batch: { readonly id: string; readonly body: Uint8Array }, signal: AbortSignal): Promise<PostResult>;
+  close(): Promise<void>;
+}
+
+/** How much of an answer is read (and thrown away) before the connection is given up. */
+const MAX_ANSWER_BYTES = 64 * 1024;
+
+/** Opens the HTTP client. Redirects are not followed. */
+export function createPoster(options: PosterOptions): Poster {
+  const { url, authorization } = withoutCredentials(options.url);
+  const agent = new Agent({
+    connections: options.concurrency,
+    pipelining: 1,
+    connect: {
+      timeout: options.timeoutMs,
+      ...(options.ca === undefined ? {} : { ca: [...rootCertificates, options.ca] }),
+    },
+  });
+  const fixed = {
+    "user-agent": `tallyman/${options.version}`,
+    ...authorization,
+    ...lowerCased(options.headers),
+    "content-type": "application/cloudevents-batch+json",
+  };
+  return {
+    async post(batch, signal) {
+      const deadline = new AbortController();
+      const timer = setTimeout(() => deadline.abort(new DOMException("deadline", "TimeoutError")), options.timeoutMs);
+      try {
+        const { statusCode, headers, body } = await request(url, {
+          dispatcher: agent,
+          method: "POST",
+          headers: { ...fixed, ...webhookHeaders(options, batch) },
+          body: batch.body,
+          signal: AbortSignal.any([signal, deadline.signal]),
+          headersTimeout: 0,
+          bodyTimeout: 0,
+        });
+        await body.dump({ limit: MAX_ANSWER_BYTES });
+        const retryAfter = headers["retry-after"];
+        return { kind: "answered", status: statusCode, retryAfter: typeof retryAfter === "string" ? retryAfter : undefined };
+      } catch (error) {
+        return { kind: "failed", reason: reasonOf(error) };
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+function webhookHeaders(options: PosterOptions, batch: { readonly id: string; readonly body: Uint8Array }): Record<string, string> {
+  const timestampSeconds = Math.floor(options.clock() / 1000);
+  const headers: Record<string, string> = { "webhook-id": batch.id, "webhook-timestamp": String(timestampSeconds) };
+  if (options.keys.length > 0) headers["webhook-signature"] = signatureHeader(options.keys, batch.id, timestampSeconds, batch.body);
+  return headers;
+}
+
+function withoutCredentials(address: string): { url: URL; authorization: Record<string, string> } {
+  const url = new URL(address);
+  const { username, password } = url;
+  if (username === "" && password === "") return { url, authorization: {} };
+  url.username = "";
+  url.password = "";
+  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return { url, authorization: { authorization: `Basic ${Buffer.from(pair).toString("base64")}` } };
+}
+
+function lowerCased(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+}
+
+/** A code, because messages of network errors hold addresses. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return "unknown";
+  if (error.name === "TimeoutError") return "timeout";
+  if (error.name === "AbortError") return "aborted";
+  if ("code" in error && typeof error.code === "string") return error.code;
+  return error.name;
+}
