@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # The sidecar's image. What each setting is for, and how an agent reaches it: docs/operations.md, "Containers".
 
 FROM node:24-bookworm-slim AS build
@@ -30,7 +29,7 @@ ENV NODE_ENV=production \
     TALLYMAN_ADMIN_PORT=9090
 
 VOLUME /var/lib/tallyman
-EXPOSE 8080 9090
+EXPOSE 8080
 USER 10001:10001
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["node", "/app/healthcheck.mjs"]

@@ -72,8 +72,9 @@ async function answer(request) {
 
 const server = createServer((request, response) => {
   answer(request)
+    // The message of a JSON error quotes the body: it is not for a log.
     .catch((error) => {
-      process.stderr.write(`${error.message}\n`);
+      process.stderr.write(`refused a post: ${error.name}\n`);
       return 400;
     })
     .then((status) => response.writeHead(status, status === 413 ? { connection: "close" } : {}).end());

@@ -88,7 +88,7 @@ export function createEventStream(options: EventStreamOptions): EventStream {
     add(response) {
       if (clients.size >= maxClients) return false;
       const first = message("counters", liveCounters(sources));
-      response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" });
+      response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no", connection: "close" });
       response.once("close", () => remove(response));
       clients.add(response);
       stop ??= start();

@@ -2,10 +2,10 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 
-import { openLedgerReader } from "../store/client.ts";
 import type { EventQuery, StoredRecord } from "../store/store.ts";
 import { type CommandContext, EXIT } from "./context.ts";
 import { eventJson, eventLine } from "./event-line.ts";
+import { openLedger } from "./ledger.ts";
 
 export interface EventsOptions {
   /** Epoch ms. */
@@ -28,27 +28,27 @@ const FOLLOW_PAGE = 500;
 export async function events(context: CommandContext, options: EventsOptions): Promise<number> {
   const format = options.json === true ? eventJson : eventLine;
   const write = (record: StoredRecord): void => void context.stdout.write(`${format(record)}\n`);
-  const reader = await openLedgerReader(context.settings.dataDir);
+  const ledger = openLedger(context.settings.dataDir);
   try {
-    const last = await printNewest(reader, options, write);
-    if (options.follow === true) return await untilSignal((signal) => followEvents(reader, last ?? 0, options.since, write, signal));
+    const last = await printNewest(ledger, options, write);
+    if (options.follow === true) return await untilSignal((signal) => followEvents(ledger, last ?? 0, options.since, write, signal));
     if (last === undefined) context.stderr.write(`tallyman: no events in the ledger in ${context.settings.dataDir}${options.since === undefined ? "" : " since then"}.\n`);
     return EXIT.done;
   } finally {
-    await reader.close();
+    await ledger.close();
   }
 }
 
 /** The position of the last record printed. */
-async function printNewest(reader: EventSource, { since, limit }: EventsOptions, write: (record: StoredRecord) => void): Promise<number | undefined> {
-  const records = await reader.events({ limit, ...(since === undefined ? {} : { sinceMs: since }) });
+async function printNewest(ledger: EventSource, { since, limit }: EventsOptions, write: (record: StoredRecord) => void): Promise<number | undefined> {
+  const records = await ledger.events({ limit, ...(since === undefined ? {} : { sinceMs: since }) });
   for (const record of records) write(record);
   return records.at(-1)?.position;
 }
 
 /** Writes each record after a position once, in order of storing, until the signal aborts. */
 export async function followEvents(
-  reader: EventSource,
+  ledger: EventSource,
   afterPosition: number,
   sinceMs: number | undefined,
   write: (record: StoredRecord) => void,
@@ -56,7 +56,7 @@ export async function followEvents(
 ): Promise<void> {
   let position = afterPosition;
   while (!signal.aborted) {
-    const records = await reader.events({ afterPosition: position, limit: FOLLOW_PAGE, ...(sinceMs === undefined ? {} : { sinceMs }) });
+    const records = await ledger.events({ afterPosition: position, limit: FOLLOW_PAGE, ...(sinceMs === undefined ? {} : { sinceMs }) });
     for (const record of records) {
       write(record);
       position = record.position;

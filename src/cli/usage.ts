@@ -1,8 +1,8 @@
 /** `tallyman usage`: totals from the ledger. */
 
-import { openLedgerReader } from "../store/client.ts";
 import type { UsageDimension, UsageQuery } from "../store/store.ts";
 import { type CommandContext, EXIT } from "./context.ts";
+import { openLedger } from "./ledger.ts";
 import { type UsageReport, totalRow, usageCsv, usageNotes, usageTable } from "./usage-table.ts";
 
 export interface UsageOptions {
@@ -16,9 +16,9 @@ export interface UsageOptions {
 
 export async function usage(context: CommandContext, options: UsageOptions): Promise<number> {
   const { by } = options;
-  const reader = await openLedgerReader(context.settings.dataDir);
+  const ledger = openLedger(context.settings.dataDir);
   try {
-    const rows = await reader.usage(query(options));
+    const rows = await ledger.usage(query(options));
     const total = totalRow(rows);
     if (rows.length === 0) context.stderr.write(`tallyman: ${emptyNote(context, options)}\n`);
     if (options.json === true) {
@@ -32,7 +32,7 @@ export async function usage(context: CommandContext, options: UsageOptions): Pro
     }
     return EXIT.done;
   } finally {
-    await reader.close();
+    await ledger.close();
   }
 }
 

@@ -5,7 +5,7 @@
  *
  * Token numbers (simulated-tokens.ts): the texts of `system` and `messages` are the prompt. Each text up to and with
  * the last one that has `cache_control` is cached: written (by its `ttl`, 5m when it has none) when this server sees it
- * first, read after that. The rest is `input_tokens`. `thinking` in the request adds REASONING_TOKENS to the output.
+ * first for a model, read after that. The rest is `input_tokens`. `thinking` in the request adds REASONING_TOKENS to the output.
  */
 
 import { isRecord, startSimulatedServer } from "./simulated-server.ts";
@@ -42,8 +42,8 @@ interface Prompt {
 
 /** Starts one on a free port. */
 export function startSimulatedAnthropic(options: { readonly tls: SimulatedTls }): Promise<SimulatedServer> {
-  const nextMessageId = createIdSequence("msg");
-  const nextRequestId = createIdSequence("req");
+  const nextMessageId = createIdSequence("msg_sim_");
+  const nextRequestId = createIdSequence("req_sim_");
   const seen = new Set<string>();
 
   function headers(): Headers {
@@ -60,7 +60,7 @@ export function startSimulatedAnthropic(options: { readonly tls: SimulatedTls })
 
   function messages(request: SimulatedRequest): SimulatedAnswer {
     if (!Array.isArray(request.body["messages"])) return error(400, "messages: Field required");
-    const message = newMessage(request, nextMessageId(), promptOf(request.body, seen));
+    const message = newMessage(request, nextMessageId(), promptOf(request, seen));
     if (request.body["stream"] !== true) return { kind: "whole", status: 200, headers: headers(), body: wholeMessage(message) };
     return { kind: "stream", headers: headers(), events: messageEvents(message) };
   }
@@ -188,19 +188,20 @@ interface PromptText {
   readonly ttl: "5m" | "1h" | undefined;
 }
 
-/** Counts the prompt and remembers what it cached. */
-function promptOf(body: SimulatedRequest["body"], seen: Set<string>): Prompt {
+/** Counts the prompt and remembers what it cached for the model. */
+function promptOf({ model, body }: SimulatedRequest, seen: Set<string>): Prompt {
+  const keyOf = (text: string) => `${model}\n${text}`;
   const texts = textsOf(body);
   const lastCached = texts.findLastIndex(({ ttl }) => ttl !== undefined);
   const prompt = { input: 0, read: 0, write5m: 0, write1h: 0 };
   texts.forEach(({ text }, index) => {
     const tokens = countTokens(text);
     if (index > lastCached) prompt.input += tokens;
-    else if (seen.has(text)) prompt.read += tokens;
+    else if (seen.has(keyOf(text))) prompt.read += tokens;
     else if (texts.slice(index).find(({ ttl }) => ttl !== undefined)?.ttl === "1h") prompt.write1h += tokens;
     else prompt.write5m += tokens;
   });
-  for (const { text } of texts.slice(0, lastCached + 1)) seen.add(text);
+  for (const { text } of texts.slice(0, lastCached + 1)) seen.add(keyOf(text));
   return prompt;
 }
 

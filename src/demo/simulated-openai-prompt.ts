@@ -18,12 +18,12 @@ export interface PromptCount {
   readonly written: number;
 }
 
-/** Counts prompts; remembers what was cached. */
-export type PromptCounter = (texts: readonly PromptText[]) => PromptCount;
+/** Counts prompts; remembers what was cached for which model. */
+export type PromptCounter = (model: string, texts: readonly PromptText[]) => PromptCount;
 
 export function createPromptCounter(): PromptCounter {
   const seen = new Set<string>();
-  return (texts) => {
+  return (model, texts) => {
     let total = 0;
     let cached = 0;
     let written = 0;
@@ -31,9 +31,10 @@ export function createPromptCounter(): PromptCounter {
       const tokens = countTokens(text);
       total += tokens;
       if (!isCached) continue;
-      if (seen.has(text)) cached += tokens;
+      const key = `${model}\n${text}`;
+      if (seen.has(key)) cached += tokens;
       else written += tokens;
-      seen.add(text);
+      seen.add(key);
     }
     return { total, cached, written };
   };

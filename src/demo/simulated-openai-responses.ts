@@ -28,13 +28,14 @@ type Status = "queued" | "in_progress" | "completed" | "cancelled";
 const PATH = "/v1/responses";
 
 export function createResponses(countPrompt: PromptCounter): SimulatedResponses {
-  const nextId = createIdSequence("resp");
+  const nextId = createIdSequence("resp_sim_");
   const stored = new Map<string, StoredResponse>();
 
   function create(request: SimulatedRequest, headers: Headers): SimulatedAnswer {
     const isBackground = request.body["background"] === true;
     const pollsLeft = isBackground ? request.behaviour.polls : 0;
-    const response: StoredResponse = { id: nextId(), request, prompt: countPrompt(promptTexts(request.body)), pollsLeft, isCancelled: false };
+    const prompt = countPrompt(request.model, promptTexts(request.body));
+    const response: StoredResponse = { id: nextId(), request, prompt, pollsLeft, isCancelled: false };
     if (request.body["store"] !== false) stored.set(response.id, response);
     if (request.body["stream"] === true) return { kind: "stream", headers, events: responseEvents(response) };
     return { kind: "whole", status: 200, headers, body: responseObject(response, isBackground ? "queued" : "completed") };

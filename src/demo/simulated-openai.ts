@@ -4,8 +4,8 @@
  * input_tokens, models, errors. How it misbehaves on request is in simulated-behaviour.ts; every exchange is recorded.
  *
  * Token numbers (simulated-tokens.ts): the texts of `messages`, or of `instructions` and `input`, are the prompt. A
- * system or developer text (`instructions`) is cached: `cache_write_tokens` when this server sees it first,
- * `cached_tokens` after that; both are inside the prompt total. `reasoning` or `reasoning_effort` other than "none"
+ * system or developer text (`instructions`) is cached: `cache_write_tokens` when this server sees it first for
+ * a model, `cached_tokens` after that; both are inside the prompt total. `reasoning` or `reasoning_effort` other than "none"
  * adds REASONING_TOKENS to the output.
  */
 
@@ -28,8 +28,8 @@ const ERROR_TYPES: Readonly<Record<number, readonly [type: string, code: string 
 
 /** Starts one on a free port. */
 export function startSimulatedOpenAi(options: { readonly tls: SimulatedTls }): Promise<SimulatedServer> {
-  const nextRequestId = createIdSequence("req");
-  const nextCompletionId = createIdSequence("chatcmpl");
+  const nextRequestId = createIdSequence("req_sim_");
+  const nextCompletionId = createIdSequence("chatcmpl-sim-");
   const countPrompt = createPromptCounter();
   const responses = createResponses(countPrompt);
 
@@ -45,7 +45,7 @@ export function startSimulatedOpenAi(options: { readonly tls: SimulatedTls }): P
 
   function chat(request: SimulatedRequest): SimulatedAnswer {
     if (!Array.isArray(request.body["messages"])) return error(400, "Missing required parameter: 'messages'.");
-    const completion = newCompletion(request, nextCompletionId(), countPrompt(chatTexts(request.body)));
+    const completion = newCompletion(request, nextCompletionId(), countPrompt(request.model, chatTexts(request.body)));
     if (request.body["stream"] !== true) return { kind: "whole", status: 200, headers: headers(), body: wholeCompletion(completion) };
     return { kind: "stream", headers: headers(), events: completionEvents(completion) };
   }

@@ -35,8 +35,8 @@ export function answerText(behaviour: Behaviour): string {
   return [...answerPieces({ ...behaviour, isEndless: false })].join("");
 }
 
-/** Numbers what a server makes: "msg_sim_0001", "msg_sim_0002" … */
+/** Numbers what a server makes: with "msg_sim_" it is "msg_sim_0001", "msg_sim_0002" … */
 export function createIdSequence(prefix: string): () => string {
   let last = 0;
-  return () => `${prefix}_sim_${String(++last).padStart(4, "0")}`;
+  return () => `${prefix}${String(++last).padStart(4, "0")}`;
 }

@@ -23,6 +23,10 @@ import type {
 import { StoreError } from "./store-error.ts";
 import { WorkerLink } from "./worker-link.ts";
 
+export { openLedgerReader } from "./reader.ts";
+export type { LedgerReader } from "./reader.ts";
+export { StoreError } from "./store-error.ts";
+
 /** Where the store says what the operator should know: once for each change of its state. */
 export interface StoreLogger {
   info(fields: Record<string, unknown>, message: string): void;

@@ -23,11 +23,17 @@ export function keyFingerprint(headers: RawHeaders): string | undefined {
   return undefined;
 }
 
-/** `all`, `none`, or meter ids and `meter:key-fingerprint`. */
-export function createBillable(rule: "all" | "none" | readonly string[]): (meter: string, headers: RawHeaders) => boolean {
-  if (rule === "all" || rule === "none") return () => rule === "all";
-  const meters = new Set(rule.filter((entry) => !entry.includes(":")));
-  const keys = new Set(rule.filter((entry) => entry.includes(":")));
+/** A meter, or one credential of it. */
+export interface BillableRule {
+  readonly meter: string;
+  readonly keyFingerprint: string | undefined;
+}
+
+/** Judges a flow by its meter and its request headers. The key is hashed only where a rule names one. */
+export function createBillable(rules: "all" | "none" | readonly BillableRule[]): (meter: string, headers: RawHeaders) => boolean {
+  if (rules === "all" || rules === "none") return () => rules === "all";
+  const meters = new Set(rules.filter((rule) => rule.keyFingerprint === undefined).map((rule) => rule.meter));
+  const keys = new Set(rules.filter((rule) => rule.keyFingerprint !== undefined).map((rule) => `${rule.meter}:${rule.keyFingerprint}`));
   return (meter, headers) => {
     if (meters.has(meter)) return true;
     if (keys.size === 0) return false;

@@ -52,7 +52,6 @@ export function createEventBuilder(options: EventBuilderOptions): EventBuilder {
   const source = `/tallyman/${options.deploymentId}`;
   const build = (facts: FlowFacts, ending: FlowEnding, reading: Reading, sequence: number): UsageEvent => {
     const envelope = {
-      specversion: "1.0" as const,
       id: eventId(facts.flowId, sequence),
       source,
       subject: facts.attribution.orgId ?? facts.attribution.agentId ?? "default",
@@ -84,8 +83,9 @@ export function createEventBuilder(options: EventBuilderOptions): EventBuilder {
     };
     if (facts.kind === "connector") {
       return {
-        ...envelope,
+        specversion: "1.0",
         type: "connector.usage.v1",
+        ...envelope,
         data: {
           ...owner,
           host: facts.host,
@@ -101,8 +101,9 @@ export function createEventBuilder(options: EventBuilderOptions): EventBuilder {
     }
     const usage = "usage" in reading ? canonicalUsage(reading.usage) : {};
     return {
-      ...envelope,
+      specversion: "1.0",
       type: "llm.usage.v1",
+      ...envelope,
       data: {
         ...owner,
         api: facts.api,

@@ -28,6 +28,8 @@ export interface MeterOptions {
   readonly isEstimateAllowed: boolean;
   /** False: nothing receives events, so none waits for delivery. */
   readonly hasReceiver: boolean;
+  /** True: the outbox is at its bound and its events are dropped (`drop_newest`): kept in the ledger, counted in a durable gap. */
+  readonly isQueueFull: () => boolean;
   /** True: the last byte of a response waits for the commit. */
   readonly isStrict: boolean;
   /** The bound of that wait. */
@@ -248,7 +250,7 @@ class MeteredFlow implements FlowTap, ActiveFlow {
     try {
       for (const [sequence, reading] of readings.entries()) {
         const event = options.events.build(this.facts, ending, reading, sequence);
-        const isPending = options.hasReceiver && isDelivered(reading);
+        const isPending = options.hasReceiver && isDelivered(reading) && !this.#isDropped();
         stored.push({ event, isDelivered: isDelivered(reading) });
         records.push({
           id: event.id,
@@ -271,6 +273,12 @@ class MeteredFlow implements FlowTap, ActiveFlow {
       options.logger.debug({ err: error }, "usage not stored yet");
       this.#lease.drop();
     }
+  }
+
+  #isDropped(): boolean {
+    if (!this.#options.isQueueFull()) return false;
+    this.#options.store.recordGap("queue_full", 1);
+    return true;
   }
 
   #readOut(outcome: FlowOutcome): readonly Reading[] {

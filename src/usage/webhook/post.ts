@@ -70,7 +70,8 @@ export function createPoster(options: PosterOptions): Poster {
           headersTimeout: 0,
           bodyTimeout: 0,
         });
-        await body.dump({ limit: MAX_ANSWER_BYTES });
+        // The status is the answer: a body that is long, slow or broken off changes nothing about it.
+        await body.dump({ limit: MAX_ANSWER_BYTES }).catch(() => undefined);
         const retryAfter = headers["retry-after"];
         return { kind: "answered", status: statusCode, retryAfter: typeof retryAfter === "string" ? retryAfter : undefined };
       } catch (error) {

@@ -1,6 +1,6 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createJsonScan } from "../../../src/usage/extract/json-scan.ts";
 import type { JsonPath } from "../../../src/usage/extract/json-scan.ts";
@@ -84,22 +84,22 @@ describe("createJsonScan", () => {
     expect(scanText(paths, '{"a":1,"b":2}').found.map(([path]) => paths.indexOf(path))).toEqual([0, 1, 2, 1]);
   });
 
-  it("finds in random documents, however written and cut, what a walk over JSON.parse finds", () => {
-    const key = fc.constantFrom("usage", "a", "b", "*", "é", "", "x\"y", "\\", "usag", "usages", "😀");
-    const leaf = fc.oneof(fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.boolean(), fc.constant(null), fc.string({ unit: "binary", maxLength: 120 }), fc.constantFrom('{"usage":1}', "\\", '"', "]}"));
-    const { document } = fc.letrec((tie) => ({
-      document: fc.oneof({ depthSize: "medium" }, leaf, fc.array(tie("document"), { maxLength: 5 }), fc.dictionary(key, tie("document"), { maxKeys: 6 })),
-    }));
-    const paths = fc.array(fc.array(fc.oneof(key, fc.constant("*")), { maxLength: 4 }), { maxLength: 6 });
-    const writing = fc.record({ indent: fc.constantFrom("", " ", "\t"), isEscaped: fc.boolean() });
-    fc.assert(fc.property(document, paths, writing, fc.array(fc.nat(400), { maxLength: 5 }), (value, wanted, { indent, isEscaped }, cuts) => {
-      const plain = JSON.stringify(value, null, indent);
-      const text = isEscaped ? plain.replace(/[^\x00-\x7f]|[a-z](?=[^"\\]*":)/g, (c) => Array.from({ length: c.length }, (_, i) => `\\u${c.charCodeAt(i).toString(16).padStart(4, "0")}`).join("")) : plain;
-      fc.pre(isJson(text));
-      const bytes = Buffer.from(text);
-      const at = [0, ...cuts.map((cut) => Math.min(cut, bytes.length)).sort((a, b) => a - b), bytes.length];
-      const chunks = at.slice(1).map((to, i) => bytes.subarray(at[i], to));
-      expect(scan(wanted, chunks)).toEqual({ found: expected(wanted, JSON.parse(bytes.toString())), oversize: [], isWhole: true, isBroken: false });
+  it("finds in random documents, however cut, what a walk over the document finds", () => {
+    const key = fc.constantFrom("usage", "a", "b", "*", "é", "", "usag", "usages", "😀");
+    const paths = fc.array(fc.array(key, { maxLength: 4 }), { maxLength: 6 });
+    fc.assert(fc.property(documents(key), paths, fc.constantFrom("", " ", "\t"), CUTS, (document, wanted, indent, cuts) => {
+      const chunks = cut(Buffer.from(JSON.stringify(document, null, indent)), cuts);
+      expect(scan(wanted, chunks)).toEqual({ found: expected(wanted, document), oversize: [], isWhole: true, isBroken: false });
+    }), { numRuns: 1500 });
+  });
+
+  it("finds the same values behind keys written with escapes", () => {
+    const key = fc.constantFrom("usage", "a", "b", "*", "é", "", 'x"y', "\\", "\n", "😀");
+    const paths = fc.integer({ min: 1, max: 4 }).chain((steps) => fc.array(fc.array(key, { minLength: steps, maxLength: steps }), { maxLength: 6 }));
+    fc.assert(fc.property(documents(key), paths, CUTS, (document, wanted, cuts) => {
+      const { found, isWhole } = scan(wanted, cut(Buffer.from(escapeAll(document)), cuts));
+      expect(isWhole).toBe(true);
+      expect(found.map(([path, value]) => [path, outside(value)])).toEqual(expected(wanted, document).map(([path, value]) => [path, outside(value)]));
     }), { numRuns: 1500 });
   });
 
@@ -151,12 +151,12 @@ describe("createJsonScan", () => {
 
 describe("a document with a fault", () => {
   it.each([
-    ['{"a":1,}', true], ['{"a":1]', true], ['{"a" 1}', true], ['{a:1}', true], ['{"a":1}{', true], ['{"a":1} x', true], ["[1,]", false], ["]", false],
+    ['{"a":1,}', true], ['{"a":1]', true], ['{"a" 1}', false], ['{a:1}', false], ['{"a":1}{', true], ['{"a":1} x', true], ['{"b":[1,]}', false], ["]", false],
     ['{"a":1 "b":2}', true], ['{"a":1,"a":tru}', true], ['{"a":1,"a":1.2.3}', true], ['{"a":1,"a":{"b":}}', true], ['{"a":1,"\\x":1}', true],
     ['{"a":1,"b":?}', true], ["<html>", false], ["\u00EF{}", false], ['{"a":1,,"b":2}', true], ['{"a":1,"b"}', true],
   ])("is broken: %s", (text, hasValue) => {
     for (const chunks of splits(Buffer.from(text))) {
-      const outcome = scan([["a"], ["b", "*"]], chunks);
+      const outcome = scan([["a"], ["b", "*", "x"]], chunks);
       expect([outcome.isBroken, outcome.isWhole, outcome.found]).toEqual([true, false, hasValue ? [[["a"], 1]] : []]);
     }
   });
@@ -176,11 +176,11 @@ describe("a document with a fault", () => {
 
   it("never throws, whatever the bytes", () => {
     const token = fc.constantFrom("{", "}", "[", "]", '"', "\\", ":", ",", "a", '"a"', "1", "-", "null", " ", "\u00EF", "\\u00", "é");
-    fc.assert(fc.property(fc.array(token, { maxLength: 60 }), fc.nat(60), (tokens, cut) => {
+    fc.assert(fc.property(fc.array(token, { maxLength: 60 }), fc.nat(60), (tokens, at) => {
       const bytes = Buffer.from(tokens.join(""));
       const one = scan([["a"], ["*", "a"]], [bytes]);
-      expect(scan([["a"], ["*", "a"]], [bytes.subarray(0, cut), bytes.subarray(cut)])).toEqual(one);
-      if (isJson(bytes.toString())) expect(one.isWhole).toBe(true);
+      expect(scan([["a"], ["*", "a"]], [bytes.subarray(0, at), bytes.subarray(at)])).toEqual(one);
+      expect(one.isWhole || !isJson(bytes.toString())).toBe(true);
     }), { numRuns: 2000 });
   });
 });
@@ -219,20 +219,52 @@ describe("bounds", () => {
     scanner.push(Buffer.from('{"data":['));
     scanner.push(block);
     const before = memory();
-    let bytes = block.length;
     let peak = 0;
-    while (bytes < 40_000_000) {
+    const blocks = Math.ceil(40_000_000 / block.length);
+    for (let i = 1; i < blocks; i++) {
       // A fresh copy each time: a scan that kept the chunks would keep 40 MB.
       const copy = Buffer.from(block);
       for (let at = 0; at < copy.length; at += 65_536) scanner.push(copy.subarray(at, at + 65_536));
-      bytes += copy.length;
-      peak = Math.max(peak, memory() - before);
+      if (i % 8 === 0) peak = Math.max(peak, memory() - before);
     }
     scanner.push(Buffer.from('{"index":1}],"usage":{"total_tokens":7}}'));
-    expect([scanner.end(), found.at(-1), found.length]).toEqual([true, { total_tokens: 7 }, Math.floor(bytes / block.length) + 2]);
+    expect([scanner.end(), found.at(-1), found.length]).toEqual([true, { total_tokens: 7 }, blocks + 2]);
     expect(peak).toBeLessThan(10_000_000);
   });
 });
+
+const CUTS = fc.array(fc.nat(400), { maxLength: 5 });
+
+function cut(bytes: Uint8Array, cuts: readonly number[]): Uint8Array[] {
+  const at = [0, ...cuts.map((index) => Math.min(index, bytes.length)).toSorted((a, b) => a - b), bytes.length];
+  return at.slice(1).map((to, i) => bytes.subarray(at[i], to));
+}
+
+function documents(key: fc.Arbitrary<string>): fc.Arbitrary<unknown> {
+  const number = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => (value === 0 ? 0 : value));
+  const text = fc.oneof(fc.string({ unit: "grapheme", maxLength: 120 }), fc.constantFrom('{"usage":1}', "\\", '"', "]}", "\u0000"));
+  const leaf = fc.oneof(fc.integer(), number, fc.boolean(), fc.constant(null), text);
+  return fc.letrec((tie) => ({
+    document: fc.oneof({ depthSize: "medium" }, leaf, fc.array(tie("document"), { maxLength: 5 }), fc.dictionary(key, tie("document"), { maxKeys: 6 })),
+  })).document;
+}
+
+/** JSON with every character of every string as an escape of its own. */
+function escapeAll(value: unknown): string {
+  if (typeof value === "string") return `"${Array.from({ length: value.length }, (_, i) => `\\u${value.charCodeAt(i).toString(16).padStart(4, "0")}`).join("")}"`;
+  if (Array.isArray(value)) return `[${value.map(escapeAll).join(", ")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  return `{${Object.entries(value).map(([key, child]) => `${escapeAll(key)} :${escapeAll(child)}`).join(",")}}`;
+}
+
+/**
+ * A value with no look at the keys inside it: JSON.parse of Node 24 (V8 13.6) can mistake a key that is written with
+ * an escape for another one (https://github.com/nodejs/node/issues/63785, read 2026-11-22).
+ */
+function outside(value: unknown): unknown {
+  if (Array.isArray(value)) return "an array";
+  return typeof value === "object" && value !== null ? "an object" : value;
+}
 
 function isJson(text: string): boolean {
   try {

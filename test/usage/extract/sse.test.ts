@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createSseReader } from "../../../src/usage/extract/sse.ts";
 import type { SseEvent, SseReader } from "../../../src/usage/extract/sse.ts";
@@ -57,7 +57,7 @@ describe("createSseReader", () => {
     const piece = fc.constantFrom("data: ", "data:", "event: a", "\n", "\r", "\r\n", "\n\n", ": c", "é", "😀", "x", " ", "id: 1", "\uFEFF");
     fc.assert(fc.property(fc.array(piece, { maxLength: 40 }), fc.array(fc.nat(200), { maxLength: 6 }), (pieces, cuts) => {
       const bytes = Buffer.from(pieces.join(""));
-      const at = [0, ...cuts.map((cut) => Math.min(cut, bytes.length)).sort((a, b) => a - b), bytes.length];
+      const at = [0, ...cuts.map((cut) => Math.min(cut, bytes.length)).toSorted((a, b) => a - b), bytes.length];
       const chunks = at.slice(1).map((to, i) => bytes.subarray(at[i], to));
       expect(read(chunks)).toEqual(read([bytes]));
     }), { numRuns: 500 });

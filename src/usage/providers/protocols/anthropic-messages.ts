@@ -23,6 +23,8 @@ import { hasCount, mergeSnapshot } from "./snapshot.ts";
 export interface AnthropicDialect {
   /** Facts that move the price, from the heads of the exchange. */
   readonly priceHints?: (response: ResponseHead | undefined) => Readonly<Record<string, string>>;
+  /** Facts that move the price, from the merged usage object. */
+  readonly usageHints?: (usage: JsonObject) => Readonly<Record<string, string>>;
   /** A cost that the server states in its usage object. */
   readonly statedCost?: (usage: JsonObject) => StatedCost | undefined;
 }
@@ -175,7 +177,10 @@ class MessagesProtocol implements ModelProtocol {
 
   /** Sections 5.1.1, 5.1.3 (the lifetime of an excess) and 8. */
   private priceHints(response: ResponseHead | undefined, mapped: AnthropicUsage | undefined): Readonly<Record<string, string>> {
-    const hints: Record<string, string> = { ...this.dialect.priceHints?.(response) };
+    const hints: Record<string, string> = {
+      ...this.dialect.priceHints?.(response),
+      ...(this.usage === undefined ? {} : this.dialect.usageHints?.(this.usage)),
+    };
     for (const name of ["speed", "inference_geo"]) {
       const value = textOf(this.usage?.[name]);
       if (value !== undefined) hints[name] = value;

@@ -42,7 +42,7 @@ interface Counts {
  */
 export function mapAnthropicUsage(raw: JsonObject, hasStaleIterations: boolean): AnthropicUsage {
   const anomalies: string[] = [];
-  const iterations = asArray(raw["iterations"]).flatMap((entry) => asObject(entry) ?? []);
+  const iterations = asArray(raw["iterations"]).map(asObject).filter((entry) => entry !== undefined);
   const usage = toCategories(ownCounts(readCounts(raw), iterations, hasStaleIterations), anomalies);
   const tools = asObject(raw["server_tool_use"]);
   put(usage, "web_search_requests", countOf(tools?.["web_search_requests"]));

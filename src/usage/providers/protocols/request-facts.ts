@@ -48,6 +48,9 @@ export const OPENAI_REQUEST_PATHS: readonly JsonPath[] = [
   ["tools", "*", "model"],
 ];
 
+/** Members of requests that wrap a chat request in `request` (Perplexity's async chat). */
+export const ASYNC_CHAT_REQUEST_PATHS: readonly JsonPath[] = [["request", "model"]];
+
 /** Members of Anthropic Messages requests. A cache_control deeper than a content block is rare and only moves a hint. */
 export const ANTHROPIC_REQUEST_PATHS: readonly JsonPath[] = [
   ["model"],
@@ -85,7 +88,7 @@ export function createRequestReader(paths: readonly JsonPath[]): RequestReader {
       scan.push(chunk);
     },
     facts: () => ({
-      model: textOf(values.get("model")) ?? null,
+      model: textOf(values.get("model")) ?? textOf(values.get("request.model")) ?? null,
       isStream: values.get("stream") === true,
       maxOutputTokens:
         countOf(values.get("max_completion_tokens")) ?? countOf(values.get("max_output_tokens")) ?? countOf(values.get("max_tokens")),

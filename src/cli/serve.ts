@@ -1,0 +1,80 @@
+/** `tallyman serve`: runs the proxy, the admin server and delivery until a signal or a drain ends it. */
+
+import { constants } from "node:os";
+import { join } from "node:path";
+
+import { startApp, StartError, type App, type DrainReport } from "../app.ts";
+import { isCheckout } from "../config/paths.ts";
+import { bracketed } from "../config/network-values.ts";
+import { createLogger } from "../log.ts";
+import { EXIT, type CommandContext } from "./context.ts";
+
+export async function serve(context: CommandContext): Promise<number> {
+  const { settings, stderr, isTerminal } = context;
+  const logger = createLogger({ level: settings.logLevel, format: settings.logFormat, stderr, isTerminal });
+  for (const warning of context.warnings) logger.warn(warning);
+  const stop = stopSignal();
+  let app: App;
+  try {
+    app = await startApp({ settings, logger, version: context.version });
+  } catch (error) {
+    if (!(error instanceof StartError) || !error.isWrongSetting) throw error;
+    stderr.write(`tallyman: ${error.message}\n`);
+    return EXIT.usage;
+  }
+  context.stdout.write(banner(context, app));
+  if (app.store.recovered > 0) logger.warn({ flows: app.store.recovered }, "flows that a crash cut off are in the ledger as unknown");
+  const cause = await Promise.race([stop.signalled, app.drainRequested.then(() => "drain" as const)]);
+  if (cause !== "drain") logger.info({ signal: cause }, "stopping: new flows are refused, those under way may finish");
+  const ended = app.stop();
+  const report = await Promise.race([ended, stop.signalledAgain]);
+  if (typeof report === "string") return 128 + constants.signals[report];
+  report satisfies DrainReport;
+  if (report.drained) logger.info("stopped; nothing is pending");
+  else logger.warn({ ...report.counters }, "stopped with work left; it is on disk and goes on at the next start");
+  return EXIT.done;
+}
+
+interface StopSignal {
+  /** The first SIGINT or SIGTERM. */
+  readonly signalled: Promise<NodeJS.Signals>;
+  /** A second one: the user does not want to wait. */
+  readonly signalledAgain: Promise<NodeJS.Signals>;
+}
+
+function stopSignal(): StopSignal {
+  const first = Promise.withResolvers<NodeJS.Signals>();
+  const second = Promise.withResolvers<NodeJS.Signals>();
+  let count = 0;
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.on(signal, () => {
+      count += 1;
+      (count === 1 ? first : second).resolve(signal);
+    });
+  }
+  return { signalled: first.promise, signalledAgain: second.promise };
+}
+
+function banner(context: CommandContext, app: App): string {
+  const { settings, version } = context;
+  const host = settings.host === "0.0.0.0" || settings.host === "::" ? "127.0.0.1" : settings.host;
+  const proxyUrl = `http://${bracketed(host)}:${app.proxyPort}`;
+  const command = isCheckout() ? "node src/main.ts" : "tallyman";
+  const isStandardPort = settings.port === app.proxyPort;
+  const ledger = join(settings.dataDir, "tallyman.db");
+  const events = settings.webhookUrl === undefined ? `kept in ${ledger} (TALLYMAN_WEBHOOK_URL delivers them)` : `delivered to ${new URL(settings.webhookUrl).host}`;
+  return [
+    `Tallyman ${version} is metering.`,
+    "",
+    `  proxy      ${proxyUrl}`,
+    `  CA file    ${app.authority.certificatePath}`,
+    `  dashboard  ${app.adminUrl ?? "-"}/`,
+    `  events     ${events}`,
+    "",
+    "Next, in the shell of your agent:",
+    "",
+    `  eval "$(${command} env${isStandardPort ? "" : ` --proxy-url ${proxyUrl}`})"`,
+    "",
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,14 @@
+/** What the rest of the program may import from `usage/`. */
+
+export { attribute, type Attribution } from "./attribution.ts";
+export { createBillable, keyFingerprint } from "./billable.ts";
+export { createCounters, type Counters, type CounterSnapshot } from "./counters.ts";
+export { createEventBuilder, isDelivered } from "./event.ts";
+export type { UsageEvent } from "./event-types.ts";
+export type { Handler, Reading } from "./handler.ts";
+export { createMeter, type ActiveFlow } from "./meter.ts";
+export { createPendingJobs } from "./pending-jobs.ts";
+export { createPriceBook, type PriceBook } from "./pricing/price-book.ts";
+export { handlers } from "./providers/index.ts";
+export { createTracker, type Tracker, type TrackerDimension, type UsageSubscriber, type UsageTally } from "./tracker.ts";
+export { createDelivery, type Delivery } from "./webhook/delivery.ts";

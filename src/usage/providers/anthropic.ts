@@ -1,0 +1,50 @@
+/**
+ * Anthropic: api.anthropic.com, with API keys and with Claude Code's subscriptions (reference/model-usage.md section
+ * 5.1). Reads Messages; knows which of the other paths cost nothing.
+ */
+
+import type { ResponseHead } from "../../flow/flow.ts";
+import { getHeader } from "../../flow/headers.ts";
+import { pathEndsWith } from "../../flow/route.ts";
+import type { ExchangeInfo, Handler, OpenedExchange, ReaderContext } from "../handler.ts";
+import { createAnthropicMessagesReader } from "./protocols/anthropic-messages.ts";
+import { anthropicErrorBody } from "./protocols/error-body.ts";
+import { trimTrailingSlashes } from "./protocols/request-path.ts";
+
+export const anthropic: Handler = {
+  id: "anthropic",
+  kind: "model",
+  hosts: ["api.anthropic.com"],
+  open: (exchange, context) => openExchange(exchange, context),
+  errorBody: anthropicErrorBody,
+};
+
+function openExchange(exchange: ExchangeInfo, context: ReaderContext): OpenedExchange {
+  const path = trimTrailingSlashes(exchange.path);
+  if (exchange.protocol !== "http") return free("other", "other");
+  if (exchange.method === "POST" && pathEndsWith(path, "/v1/messages")) {
+    const reader = createAnthropicMessagesReader(context, { priceHints: (response) => billingHints(exchange, response) });
+    return { api: "anthropic.messages", operation: "chat", isBillable: true, reader };
+  }
+  if (pathEndsWith(path, "/v1/messages/count_tokens")) return free("messages", "count_tokens");
+  // Results have the usage of each request of a batch, at any number of downloads: no row is made of a download.
+  if (path.includes("/v1/messages/batches")) return free("batches", "batch");
+  if (/\/v1\/models(?:\/[^/]+)?$/.test(path)) return free("models", "list_models");
+  return free("other", "other");
+}
+
+function free(api: string, operation: string): OpenedExchange {
+  return { api: `anthropic.${api}`, operation, isBillable: false, reader: undefined };
+}
+
+const UNIFIED_LIMIT = "anthropic-ratelimit-unified-";
+
+/** Who pays (section 5.1.9): a subscription shows by its own rate-limit headers, or by a bearer token in place of a key. */
+function billingHints(exchange: ExchangeInfo, response: ResponseHead | undefined): Readonly<Record<string, string>> {
+  const authorization = getHeader(exchange.headers, "authorization") ?? "";
+  const isBearer = /^bearer /i.test(authorization) && getHeader(exchange.headers, "x-api-key") === undefined;
+  const hasUnifiedLimit = response?.headers.some((name, index) => index % 2 === 0 && name.toLowerCase().startsWith(UNIFIED_LIMIT)) === true;
+  if (!isBearer && !hasUnifiedLimit) return {};
+  const overage = response === undefined ? undefined : getHeader(response.headers, `${UNIFIED_LIMIT}overage-status`);
+  return { billing_mode: "subscription", ...(overage === undefined ? {} : { overage_status: overage }) };
+}

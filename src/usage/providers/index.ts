@@ -1,0 +1,8 @@
+/** The list of handlers, in order: of two with the same host the first counts. A provider is one file and one line here. */
+
+import type { Handler } from "../handler.ts";
+import { anthropic } from "./anthropic.ts";
+import { openai } from "./openai.ts";
+import { openAiCompatible } from "./openai-compatible.ts";
+
+export const handlers: readonly Handler[] = [anthropic, openai, ...openAiCompatible];

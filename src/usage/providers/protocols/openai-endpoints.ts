@@ -1,0 +1,122 @@
+/**
+ * What each path of an OpenAI-shaped API is (reference/model-usage.md section 4.2), and which reader reads it. Paths
+ * are matched by their end, as gateways and base URLs put prefixes before them.
+ */
+
+import { pathEndsWith } from "../../../flow/route.ts";
+import type { ExchangeInfo, OpenedExchange, Reader, ReaderContext } from "../../handler.ts";
+import { createAnthropicMessagesReader } from "./anthropic-messages.ts";
+import { createAsyncChatReader } from "./async-chat.ts";
+import { createOpenAiChatReader } from "./openai-chat.ts";
+import type { OpenAiDialect } from "./openai-dialect.ts";
+import { createEmbeddingsReader } from "./openai-embeddings.ts";
+import { createOpenAiResponsesReader } from "./openai-responses.ts";
+import { trimTrailingSlashes } from "./request-path.ts";
+import { createUnreadReader } from "./unread.ts";
+
+/** Opens an exchange with any server of the family. */
+export function openOpenAiExchange(exchange: ExchangeInfo, context: ReaderContext, dialect: OpenAiDialect): OpenedExchange {
+  if (exchange.protocol === "websocket") return openSocket(exchange, dialect);
+  const endpoint = findEndpoint(exchange, dialect);
+  return {
+    api: `${dialect.id}.${endpoint.api}`,
+    operation: endpoint.operation,
+    isBillable: endpoint.isBillable,
+    reader: endpoint.reader?.(exchange, context, dialect),
+  };
+}
+
+interface Endpoint {
+  readonly api: string;
+  readonly operation: string;
+  readonly isBillable: boolean;
+  /** undefined: costs nothing whatever the answer is. */
+  readonly reader?: OpenReader;
+}
+
+type OpenReader = (exchange: ExchangeInfo, context: ReaderContext, dialect: OpenAiDialect) => Reader;
+
+interface PostEndpoint extends Endpoint {
+  readonly suffix: string;
+  readonly isServed?: (dialect: OpenAiDialect) => boolean;
+}
+
+const unread = (): Reader => createUnreadReader();
+const chat: OpenReader = (exchange, context, dialect) => createOpenAiChatReader(exchange, context, dialect);
+const generate: OpenReader = (exchange, context, dialect) => createOpenAiResponsesReader(exchange, context, dialect, "generate");
+const fetchResponse: OpenReader = (exchange, context, dialect) => createOpenAiResponsesReader(exchange, context, dialect, "fetch");
+const asyncChat: OpenReader = (exchange, context, dialect) => createAsyncChatReader(exchange, context, dialect);
+const messages: OpenReader = (exchange, context, dialect) =>
+  createAnthropicMessagesReader(context, {
+    priceHints: (response) => ({ ...dialect.exchangeHints?.(exchange, response) }),
+    ...(dialect.usageHints === undefined ? {} : { usageHints: dialect.usageHints }),
+    ...(dialect.statedCost === undefined ? {} : { statedCost: dialect.statedCost }),
+  });
+
+const OTHER: Endpoint = { api: "other", operation: "other", isBillable: false };
+const FETCH_RESPONSE: Endpoint = { api: "responses", operation: "fetch", isBillable: false, reader: fetchResponse };
+
+/** POST, first match counts: the more specific path stands before the one it ends with. */
+const POSTS: readonly PostEndpoint[] = [
+  { suffix: "/responses/input_tokens", api: "responses", operation: "count_tokens", isBillable: false },
+  { suffix: "/responses/compact", api: "responses", operation: "compact", isBillable: true, reader: generate },
+  { suffix: "/responses", api: "responses", operation: "chat", isBillable: true, reader: generate },
+  { suffix: "/async/chat/completions", api: "async_chat_completions", operation: "chat", isBillable: true, reader: asyncChat, isServed: (dialect) => dialect.hasAsyncChat },
+  { suffix: "/chat/completions", api: "chat_completions", operation: "chat", isBillable: true, reader: chat },
+  { suffix: "/completions", api: "completions", operation: "completion", isBillable: true, reader: chat },
+  { suffix: "/v1/messages/count_tokens", api: "messages", operation: "count_tokens", isBillable: false, isServed: (dialect) => dialect.hasMessages },
+  { suffix: "/v1/messages", api: "messages", operation: "chat", isBillable: true, reader: messages, isServed: (dialect) => dialect.hasMessages },
+  { suffix: "/embeddings", api: "embeddings", operation: "embeddings", isBillable: true, reader: (_exchange, context, dialect) => createEmbeddingsReader(context, dialect) },
+  { suffix: "/decisions", api: "decisions", operation: "decision", isBillable: true, reader: generate },
+  { suffix: "/moderations", api: "moderations", operation: "moderation", isBillable: false },
+  { suffix: "/images/generations", api: "images", operation: "image", isBillable: true, reader: unread },
+  { suffix: "/images/edits", api: "images", operation: "image", isBillable: true, reader: unread },
+  { suffix: "/images/variations", api: "images", operation: "image", isBillable: true, reader: unread },
+  { suffix: "/audio/transcriptions", api: "audio", operation: "transcription", isBillable: true, reader: unread },
+  { suffix: "/audio/translations", api: "audio", operation: "transcription", isBillable: true, reader: unread },
+  { suffix: "/audio/speech", api: "audio", operation: "speech", isBillable: true, reader: unread },
+  { suffix: "/batches", api: "batches", operation: "batch", isBillable: false },
+  { suffix: "/realtime/calls", api: "realtime", operation: "realtime", isBillable: false },
+];
+
+function findEndpoint(exchange: ExchangeInfo, dialect: OpenAiDialect): Endpoint {
+  const path = trimTrailingSlashes(exchange.path);
+  const [parent = "", last = ""] = path.split("/").slice(-2);
+  if (exchange.method === "POST") {
+    const found = POSTS.find(({ suffix, isServed }) => pathEndsWith(path, suffix) && isServed?.(dialect) !== false);
+    return found ?? findControl(path, parent, last);
+  }
+  if (exchange.method !== "GET") return OTHER;
+  if (last === "models" || parent === "models") return { api: "models", operation: "list_models", isBillable: false };
+  if (parent === "responses") return FETCH_RESPONSE;
+  if (dialect.hasAsyncChat && isBelow(path, "/async/chat/completions")) {
+    return { api: "async_chat_completions", operation: "fetch", isBillable: false, reader: asyncChat };
+  }
+  if (isBelow(path, "/chat/completions")) return { api: "chat_completions", operation: "fetch", isBillable: false };
+  return OTHER;
+}
+
+/** POSTs to something that exists. */
+function findControl(path: string, parent: string, last: string): Endpoint {
+  if (last === "cancel" && isBelow(path.slice(0, -"/cancel".length), "/responses")) {
+    return { api: "responses", operation: "cancel", isBillable: false, reader: fetchResponse };
+  }
+  if (isBelow(path, "/chat/completions")) return { api: "chat_completions", operation: "update", isBillable: false };
+  if (last === "videos" || parent === "videos") return { api: "videos", operation: "video", isBillable: true, reader: unread };
+  return OTHER;
+}
+
+/** Whether a path is a collection's and one more segment: ".../responses/resp_1". */
+function isBelow(path: string, collection: string): boolean {
+  const slash = path.lastIndexOf("/");
+  return slash > 0 && pathEndsWith(path.slice(0, slash), collection);
+}
+
+/** Sockets carry many responses each: opened here, read by readers of their own format. */
+function openSocket(exchange: ExchangeInfo, dialect: OpenAiDialect): OpenedExchange {
+  const path = trimTrailingSlashes(exchange.path);
+  if (pathEndsWith(path, "/responses")) return { api: `${dialect.id}.responses`, operation: "chat", isBillable: true, reader: undefined };
+  if (pathEndsWith(path, "/realtime")) return { api: `${dialect.id}.realtime`, operation: "realtime", isBillable: true, reader: undefined };
+  if (path.includes("/live/sessions")) return { api: `${dialect.id}.live`, operation: "realtime", isBillable: true, reader: undefined };
+  return { api: `${dialect.id}.other`, operation: "other", isBillable: false, reader: undefined };
+}

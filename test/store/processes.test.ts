@@ -1,0 +1,190 @@
+import { spawn } from "node:child_process";
+import type { ChildProcessWithoutNullStreams } from "node:child_process";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { openStore } from "../../src/store/client.ts";
+import type { StoredRecord } from "../../src/store/store.ts";
+import { until } from "../support/until.ts";
+import { intent, openTestStore, record, temporaryFolder } from "./support.ts";
+
+const CHILD = fileURLToPath(new URL("../support/store-process.ts", import.meta.url));
+
+interface Child {
+  readonly process: ChildProcessWithoutNullStreams;
+  /** Everything it has said so far. */
+  lines(): string[];
+  kill(): Promise<void>;
+}
+
+function startChild(dataDir: string, mode: "load" | "hold", prefix: string): Child {
+  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", CHILD, dataDir, mode, prefix]);
+  let output = "";
+  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  const exited = new Promise<void>((resolve) => child.once("close", () => resolve()));
+  const kill = async (): Promise<void> => {
+    child.kill("SIGKILL");
+    await exited;
+  };
+  onTestFinished(kill);
+  // The last line may be cut off in the middle.
+  return { process: child, lines: () => output.split("\n").slice(0, -1), kill };
+}
+
+function idsOf(lines: readonly string[], word: string): string[] {
+  return lines.filter((line) => line.startsWith(`${word} `)).map((line) => line.slice(word.length + 1));
+}
+
+function completenessById(records: readonly StoredRecord[]): Map<string, string[]> {
+  const found = new Map<string, string[]>();
+  for (const { id, body } of records) {
+    const completeness = /"completeness":"(\w+)"/.exec(body)?.[1] ?? "none";
+    found.set(id, [...(found.get(id) ?? []), completeness]);
+  }
+  return found;
+}
+
+describe("kill -9 in the middle of load", () => {
+  it("loses no commit that resolved, and turns each flow under way into one unknown record", async () => {
+    const dataDir = temporaryFolder();
+    const child = startChild(dataDir, "load", "p");
+    await until(() => idsOf(child.lines(), "resolved").length > 500, "the child has stored 500 flows");
+    await child.kill();
+    const lines = child.lines();
+    const store = await openTestStore(dataDir);
+    const records = completenessById(await store.events({ limit: 1_000_000 }));
+
+    const resolved = new Set(idsOf(lines, "resolved"));
+    for (const id of resolved) expect(records.get(id)).toEqual(["complete"]);
+    const begun = idsOf(lines, "begun").filter((id) => !resolved.has(id));
+    const kinds = begun.map((id) => records.get(id));
+    // Begun in the last moment: not in any group yet. Ended in the last moment: stored, and not yet said.
+    const known = kinds.filter((kind) => kind !== undefined);
+    expect(known.every((kind) => kind.length === 1)).toBe(true);
+    expect(known.length).toBeGreaterThan(0);
+    expect(begun.length).toBeLessThanOrEqual(16);
+    const unknown = [...records.values()].filter((kind) => kind[0] === "unknown");
+    expect(store.recovered).toBe(unknown.length);
+    expect((await store.counts()).pending).toBe(records.size);
+    await store.close();
+    const again = await openTestStore(dataDir);
+    expect(again.recovered).toBe(0);
+  });
+});
+
+describe("two processes on one directory", () => {
+  it("adopts what a killed one leaves once, while another lives", async () => {
+    const dataDir = temporaryFolder();
+    const survivors = [await openTestStore(dataDir), await openTestStore(dataDir)];
+    let pendingTold = 0;
+    for (const survivor of survivors) survivor.onPending(() => (pendingTold += 1));
+    const child = startChild(dataDir, "hold", "p");
+    await until(() => child.lines().includes("ready"), "the child is ready");
+    expect(survivors.map((survivor) => survivor.recovered)).toEqual([0, 0]);
+    await child.kill();
+
+    const recovered = (): number => survivors.reduce((sum, survivor) => sum + survivor.recovered, 0);
+    await until(() => recovered() > 0, "a survivor adopts");
+    const late = await openTestStore(dataDir);
+    expect(recovered() + late.recovered).toBe(2);
+    expect(pendingTold).toBe(1);
+    const records = completenessById(await late.events({}));
+    expect([...records].toSorted()).toEqual([
+      ["p-done", ["complete"]],
+      ["p-open-1", ["unknown"]],
+      ["p-open-2", ["unknown"]],
+    ]);
+    const pending = await Promise.all([...survivors, late].map(async (store) => (await store.counts()).pending));
+    expect(pending.toSorted()).toEqual([0, 0, 3]);
+  });
+
+  it("leaves a living process its flows and events, and gives up its own at close", async () => {
+    const dataDir = temporaryFolder();
+    const first = await openStore({ dataDir, durability: "strict" });
+    first.begin(intent("open"));
+    await first.commit("done", [record("done")]);
+    const batch = await first.takeBatch(10, 100_000);
+    const second = await openTestStore(dataDir);
+    expect(second.recovered).toBe(0);
+    expect(await second.takeBatch(10, 100_000)).toBeUndefined();
+    await first.close();
+    await until(() => second.recovered === 1, "the second adopts");
+    const adopted = [await second.takeBatch(10, 100_000), await second.takeBatch(10, 100_000)];
+    // The frozen batch first, with the id and the bytes that it had.
+    expect(adopted[0]).toEqual(batch);
+    expect(adopted[1]?.events.map((event) => event.id)).toEqual(["open"]);
+  });
+
+  it("leaves pending events to those that deliver, but stores the lost flows", async () => {
+    const dataDir = temporaryFolder();
+    const child = startChild(dataDir, "hold", "p");
+    await until(() => child.lines().includes("ready"), "the child is ready");
+    await child.kill();
+    const ledgerOnly = await openTestStore(dataDir, { delivers: false });
+    expect(ledgerOnly.recovered).toBe(2);
+    expect((await ledgerOnly.counts()).pending).toBe(0);
+    const delivering = await openTestStore(dataDir);
+    expect((await delivering.counts()).pending).toBe(3);
+  });
+
+  it("keeps one record of a flow that was adopted while its process stood still, the true one", async () => {
+    const dataDir = temporaryFolder();
+    const child = startChild(dataDir, "hold", "p");
+    await until(() => child.lines().includes("ready"), "the child is ready");
+    child.process.kill("SIGSTOP");
+    const store = await openTestStore(dataDir);
+    expect(store.recovered).toBe(0);
+    silence(dataDir, child.process.pid ?? 0, 31_000);
+    await until(() => store.recovered === 2, "the silent process is taken for dead");
+    // One of the two is on its way to the receiver: it stays as it is.
+    const batch = await store.takeBatch(1, 100_000);
+    expect(batch?.events.map((event) => event.id)).toEqual(["p-done"]);
+    const second = await store.takeBatch(1, 100_000);
+    expect(second?.events.map((event) => event.id)).toEqual(["p-open-1"]);
+
+    child.process.kill("SIGCONT");
+    for (const id of ["p-open-1", "p-open-2"]) {
+      child.process.stdin.write(`${id}\n`);
+      await until(() => child.lines().includes(`resolved ${id}`), "the child's commit resolves");
+    }
+    const records = completenessById(await store.events({}));
+    expect(records.get("p-open-1")).toEqual(["unknown"]);
+    expect(records.get("p-open-2")).toEqual(["complete"]);
+  });
+
+  it("takes a process for dead whose pid belongs to another one now", async () => {
+    const dataDir = temporaryFolder();
+    const child = startChild(dataDir, "hold", "p");
+    await until(() => child.lines().includes("ready"), "the child is ready");
+    await child.kill();
+    const other = startChild(temporaryFolder(), "hold", "other");
+    await until(() => other.lines().includes("ready"), "the other process runs");
+    edit(dataDir, "UPDATE owners SET pid = ?", other.process.pid ?? 0);
+    expect((await openTestStore(dataDir)).recovered).toBe(2);
+  });
+
+  it("waits for the heartbeat of a process on another host", async () => {
+    const dataDir = temporaryFolder();
+    const child = startChild(dataDir, "hold", "p");
+    await until(() => child.lines().includes("ready"), "the child is ready");
+    await child.kill();
+    edit(dataDir, "UPDATE owners SET host = ?", `not-${hostname()}`);
+    const store = await openTestStore(dataDir);
+    expect(store.recovered).toBe(0);
+    edit(dataDir, "UPDATE owners SET heartbeat_ms = heartbeat_ms - ? WHERE host LIKE 'not-%'", 31_000);
+    await until(() => store.recovered === 2, "the silent process is taken for dead");
+  });
+});
+
+function silence(dataDir: string, pid: number, ms: number): void {
+  edit(dataDir, `UPDATE owners SET heartbeat_ms = heartbeat_ms - ? WHERE pid = ${pid}`, ms);
+}
+
+function edit(dataDir: string, sql: string, value: string | number): void {
+  const db = new DatabaseSync(join(dataDir, "tallyman.db"), { timeout: 5000 });
+  expect(db.prepare(sql).run(value).changes).toBeGreaterThan(0);
+  db.close();
+}
