@@ -12,6 +12,8 @@ export interface Arena {
   readonly folder: string;
   readonly proxyPort: number;
   readonly adminPort: number;
+  /** Tallyman's own program: src/main.ts or dist/main.js. */
+  readonly program: string;
 }
 
 export interface Contestant {
@@ -37,7 +39,7 @@ const program = (file: string): string => join(import.meta.dirname, file);
 /** Tallyman as it starts by itself, with these settings more. */
 function tallyman(settings: Readonly<Record<string, string>>): Contestant["start"] {
   return (arena) => ({
-    args: [program("../src/main.ts"), "serve"],
+    args: [arena.program, "serve"],
     env: {
       TALLYMAN_PORT: String(arena.proxyPort),
       TALLYMAN_ADMIN_PORT: String(arena.adminPort),

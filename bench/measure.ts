@@ -44,7 +44,7 @@ export interface Plan {
 }
 
 export const STALLED_READERS = 4;
-const STALL_WATCH_MS = 1_200;
+const STALL_WATCH_MS = 900;
 const STALL_SAMPLE_MS = 40;
 /** Work that outlives the responses (commits, collections) is part of their cost. */
 const SETTLE_MS = 60;

@@ -14,6 +14,7 @@ export interface Setting {
   readonly system: string;
   readonly fileSystem: string;
   readonly isPinned: boolean;
+  readonly program: string;
   readonly rounds: number;
   readonly seconds: number;
   readonly startedAt: string;
@@ -75,7 +76,7 @@ export function render(results: Results): string {
 function header(setting: Setting): string {
   const where = setting.isPinned ? "proxies on CPU 0, upstream and load on CPU 1" : "nothing pinned: CPU figures are noisier";
   return [
-    `tallyman bench, ${setting.startedAt}, ${setting.rounds} rounds in ${Math.round(setting.seconds)} s, medians`,
+    `tallyman bench (${setting.program}), ${setting.startedAt}, ${setting.rounds} rounds in ${Math.round(setting.seconds)} s, medians`,
     `Node ${setting.node}, ${setting.cpu}, ${setting.cpus} CPUs, ${setting.system}, ledger on ${setting.fileSystem}; ${where}`,
   ].join("\n");
 }

@@ -1,11 +1,12 @@
 /**
- * `npm run bench -- [--quick] [--rounds N] [--only ID,ID] [--json FILE]`: what Tallyman costs beside its peers. It
+ * `npm run bench -- [--quick] [--built] [--rounds N] [--only ID,ID] [--json FILE]`: what Tallyman costs beside its peers. It
  * measures and prints; it asserts nothing and exits 0 whatever it finds. Linux only: it reads /proc.
  * How to read the output: docs/performance.md.
  */
 
 import { statfsSync, writeFileSync } from "node:fs";
 import { cpus, release, tmpdir, type } from "node:os";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { CONTESTANTS, type Contestant } from "./contestants.ts";
@@ -15,7 +16,7 @@ import { ratios, render, type Results, type Setting } from "./report.ts";
 import { isPinned, openStage, type Running, type Stage, start } from "./stage.ts";
 import { WORKLOADS } from "./workloads.ts";
 
-const QUICK = { rounds: 3, runMs: 450 };
+const QUICK = { rounds: 3, runMs: 380 };
 const LONG = { rounds: 9, runMs: 1_500 };
 /** What a process holds once it has stopped starting. */
 const IDLE_AFTER_MS = 1_000;
@@ -31,19 +32,19 @@ const FILE_SYSTEMS: Readonly<Record<number, string>> = {
 };
 
 async function bench(): Promise<void> {
-  const { plan, contestants, jsonFile } = options();
+  const { plan, contestants, program, jsonFile } = options();
   const startedAt = new Date();
   const failures: Failure[] = [];
   const stage = await openStage();
   const running: Running[] = [];
   try {
-    running.push(...(await startAll(contestants, stage, failures)));
+    running.push(...(await startAll(contestants, stage, program, failures)));
     await delay(IDLE_AFTER_MS);
     const idle = running.map(({ pid }) => rssBytes(pid));
     const samples = await measureRounds(plan, stage.direct, running, failures, progress);
     const memory = await measureMemories(running, idle, failures);
     const titles = Object.fromEntries(contestants.map(({ id, title }) => [id, title]));
-    const results = { setting: setting(plan.rounds, startedAt), titles, samples, memory, failures };
+    const results = { setting: setting(plan.rounds, program, startedAt), titles, samples, memory, failures };
     progress("");
     console.log(render(results));
     if (jsonFile !== undefined) writeFileSync(jsonFile, `${JSON.stringify(withRatios(results), null, 1)}\n`);
@@ -56,13 +57,15 @@ async function bench(): Promise<void> {
 interface Options {
   readonly plan: Plan;
   readonly contestants: readonly Contestant[];
+  /** Relative to the project. */
+  readonly program: string;
   readonly jsonFile: string | undefined;
 }
 
 /** Throws an Error whose message is for the user. */
 function options(): Options {
   const { values } = parseArgs({
-    options: { quick: { type: "boolean", default: false }, rounds: { type: "string" }, only: { type: "string" }, json: { type: "string" } },
+    options: { quick: { type: "boolean", default: false }, built: { type: "boolean", default: false }, rounds: { type: "string" }, only: { type: "string" }, json: { type: "string" } },
   });
   const basis = values.quick ? QUICK : LONG;
   const rounds = Number(values.rounds ?? basis.rounds);
@@ -71,15 +74,17 @@ function options(): Options {
   const only = values.only?.split(",") ?? ids;
   const unknown = only.find((id) => !ids.includes(id));
   if (unknown !== undefined) throw new Error(`--only: "${unknown}" is none of ${ids.join(", ")}`);
-  return { plan: { ...basis, rounds, workloads: WORKLOADS }, contestants: CONTESTANTS.filter(({ id }) => only.includes(id)), jsonFile: values.json };
+  const program = values.built ? "dist/main.js" : "src/main.ts";
+  const contestants = CONTESTANTS.filter(({ id }) => only.includes(id));
+  return { plan: { ...basis, rounds, workloads: WORKLOADS }, contestants, program, jsonFile: values.json };
 }
 
-async function startAll(contestants: readonly Contestant[], stage: Stage, failures: Failure[]): Promise<Running[]> {
+async function startAll(contestants: readonly Contestant[], stage: Stage, program: string, failures: Failure[]): Promise<Running[]> {
   const running: Running[] = [];
   for (const contestant of contestants) {
     progress(`starting: ${contestant.title}`);
     try {
-      running.push(await start(contestant, stage));
+      running.push(await start(contestant, stage, join(import.meta.dirname, "..", program)));
     } catch (error) {
       failures.push({ subject: contestant.id, workload: "start", message: messageOf(error) });
     }
@@ -100,7 +105,7 @@ async function measureMemories(running: readonly Running[], idle: readonly numbe
   return memory;
 }
 
-function setting(rounds: number, startedAt: Date): Setting {
+function setting(rounds: number, program: string, startedAt: Date): Setting {
   return {
     node: process.version,
     cpu: cpus()[0]?.model.trim() ?? "unknown CPU",
@@ -108,6 +113,7 @@ function setting(rounds: number, startedAt: Date): Setting {
     system: `${type()} ${release()}`,
     fileSystem: FILE_SYSTEMS[statfsSync(tmpdir()).type] ?? "an unknown file system",
     isPinned,
+    program,
     rounds,
     seconds: (Date.now() - startedAt.getTime()) / 1000,
     startedAt: startedAt.toISOString().slice(0, 10),

@@ -60,11 +60,11 @@ export async function openStage(): Promise<Stage> {
 }
 
 /** Rejects with what the contestant wrote when it does not come up. */
-export async function start(contestant: Contestant, stage: Stage): Promise<Running> {
+export async function start(contestant: Contestant, stage: Stage, program: string): Promise<Running> {
   const folder = join(stage.folder, contestant.id);
   mkdirSync(folder);
   const [proxyPort = 0, adminPort = 0] = await freePorts(2);
-  const arena: Arena = { ...stage, folder, proxyPort, adminPort };
+  const arena: Arena = { ...stage, folder, proxyPort, adminPort, program };
   const { args, env } = contestant.start(arena);
   const log = join(folder, "log");
   const child = launch(PROXY_CPU, log, args, env);

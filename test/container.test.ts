@@ -85,8 +85,9 @@ const composeShape = z.object({
   volumes: z.record(z.string(), z.unknown()),
 });
 
+const compose = composeShape.parse(parse(read("docker-compose.yml")));
+
 describe("docker-compose.yml", () => {
-  const compose = composeShape.parse(parse(read("docker-compose.yml")));
   const { tallyman, ca, agent, receiver } = compose.services;
 
   it("gives the sidecar a read-only root, no capability, no new privilege, and its volume", () => {
@@ -172,6 +173,16 @@ describe("the image, built and run without an engine by an unprivileged user", (
     return spawn(file, args, { cwd: app, env: { PATH, HOME, ...own, ...env }, ...UNPRIVILEGED, stdio: ["ignore", "pipe", "pipe"] });
   }
 
+  /** Runs what the compose file's `ca` service runs, and reads what an agent would. */
+  async function exportedCertificate(): Promise<string> {
+    const folder = ownedFolder(join(root, "ca"));
+    const command = (compose.services.ca.command ?? []).map((word) => word.replace(/^\/ca\b/, folder));
+    const { code, output } = await finished(launch([...execForm(textsOf(image, "ENTRYPOINT")[0] ?? ""), ...command], compose.services.ca.environment));
+    if (code !== 0) throw new Error(output);
+    expect(statSync(join(folder, "ca.pem")).mode & 0o444).toBe(0o444);
+    return readFileSync(join(folder, "ca.pem"), "utf8");
+  }
+
   const program = [...execForm(textsOf(image, "ENTRYPOINT")[0] ?? ""), ...execForm(textsOf(image, "CMD")[0] ?? "")];
 
   it("holds the program and no development package or source", () => {
@@ -200,6 +211,7 @@ describe("the image, built and run without an engine by an unprivileged user", (
       expect(await connectAnswer(port)).toMatch(/^HTTP\/1\.1 407 /);
       expect(readdirSync(volume).toSorted()).toEqual(["certs", "data"]);
       expect(statSync(join(volume, "certs/ca.key")).mode & 0o777).toBe(0o600);
+      expect(await exportedCertificate()).toBe(readFileSync(join(volume, "certs/ca.pem"), "utf8"));
     } finally {
       child.kill("SIGTERM");
     }

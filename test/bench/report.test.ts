@@ -9,7 +9,7 @@ function sample(round: number, subject: ContestantId, cpuUsPerUnit: number): Sam
 
 function results(samples: readonly Sample[]): Results {
   return {
-    setting: { node: "v24", cpu: "CPU", cpus: 2, system: "Linux", fileSystem: "ext4", isPinned: true, rounds: 3, seconds: 60, startedAt: "2026-01-01" },
+    setting: { node: "v24", cpu: "CPU", cpus: 2, system: "Linux", fileSystem: "ext4", isPinned: true, program: "src/main.ts", rounds: 3, seconds: 60, startedAt: "2026-01-01" },
     titles: { stock: "stock", intercepting: "intercepting" },
     samples: [...samples, { ...sample(1, "stock", 0), subject: "direct", cpuUsPerUnit: undefined, p50Us: 400, p99Us: 500 }],
     memory: [{ subject: "strict", idleBytes: 100 * 2 ** 20, afterBytes: 110 * 2 ** 20, stalledGrowthBytes: 60 * 2 ** 20 }],

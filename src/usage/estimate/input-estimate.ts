@@ -47,9 +47,14 @@ export function createInputEstimate(): InputEstimate {
       }
     },
     tokens() {
-      return Math.ceil((totalBytes - base64Bytes) / BYTES_PER_TOKEN);
+      return tokensOfBytes(totalBytes - base64Bytes);
     },
   };
+}
+
+/** The roughest estimate: of a text of which only the size in bytes is known. */
+export function tokensOfBytes(bytes: number): number {
+  return Math.ceil(bytes / BYTES_PER_TOKEN);
 }
 
 /** Both alphabets of RFC 4648, and the padding. */

@@ -79,6 +79,15 @@ describe("createJsonScan", () => {
     }
   });
 
+  it("keeps its place in long strings full of escapes, split at every byte", () => {
+    const long = `${"plain ".repeat(12)}\\"usage\\":{},${"\\\\".repeat(30)}\\"${"x".repeat(60)}\\\\`;
+    const text = `{"a":"${long}","k${long}":["${long}"],"usage":"${long}"}`;
+    const found = [[["usage"], JSON.parse(`"${long}"`)]];
+    for (const chunks of splits(Buffer.from(text))) {
+      expect(scan([["usage"]], chunks)).toEqual({ found, oversize: [], isWhole: true, isBroken: false });
+    }
+  });
+
   it("gives the path object that it was given", () => {
     const paths: JsonPath[] = [["a"], ["*"], ["a"]];
     expect(scanText(paths, '{"a":1,"b":2}').found.map(([path]) => paths.indexOf(path))).toEqual([0, 1, 2, 1]);

@@ -15,7 +15,7 @@ import type { BodyEnd, ModelProtocol } from "./body-reader.ts";
 import { addDeltaText, stringMember } from "./delta-text.ts";
 import { asArray, asObject, countOf, parseObject, textOf } from "./json-values.ts";
 import type { JsonObject } from "./json-values.ts";
-import { freeReading, measuredReading } from "./reading.ts";
+import { freeReading, measuredReading, outputTokens } from "./reading.ts";
 import { ANTHROPIC_REQUEST_PATHS, createRequestReader } from "./request-facts.ts";
 import type { RequestReader } from "./request-facts.ts";
 import { hasCount, mergeSnapshot } from "./snapshot.ts";
@@ -74,7 +74,7 @@ class MessagesProtocol implements ModelProtocol {
   }
 
   jsonValue(path: JsonPath, value: unknown): void {
-    switch (path.join(".")) {
+    switch (path[0]) {
       case "id":
         this.id = textOf(value) ?? this.id;
         return;
@@ -123,7 +123,7 @@ class MessagesProtocol implements ModelProtocol {
       reported: mapped?.usage,
       isOutputSeed: streamed && this.isOutputSeed,
       estimates: this.context.isEstimateAllowed
-        ? { input: () => this.request.inputTokens(), output: () => (isRestKnown ? 0 : this.text.tokens()) }
+        ? { input: () => this.request.inputTokens(), output: () => (isRestKnown ? 0 : outputTokens(this.text, body.oversizeBytes)) }
         : undefined,
       statedCost: this.usage === undefined ? undefined : this.dialect.statedCost?.(this.usage),
       priceHints: this.priceHints(body.response, mapped),

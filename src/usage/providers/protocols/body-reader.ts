@@ -19,6 +19,8 @@ export interface BodyEnd {
   readonly transport: ReadEnd["kind"];
   /** JSON: one whole document was seen. Always false for SSE, whose protocols have markers of their own. */
   readonly isDocumentWhole: boolean;
+  /** JSON: the size of the body, in bytes, when a wanted value was too large to be told; else undefined. */
+  readonly oversizeBytes: number | undefined;
   /** undefined: the client left before an answer came. */
   readonly response: ResponseHead | undefined;
 }
@@ -45,7 +47,8 @@ class BodyReader implements Reader {
   private readonly request: RequestReader | undefined;
   private head: ResponseHead | undefined;
   private framing: Framing | undefined;
-  private hasBytes = false;
+  private bodyBytes = 0;
+  private hasOversize = false;
   private scan: JsonScan | undefined;
   private sse: SseReader | undefined;
 
@@ -64,7 +67,7 @@ class BodyReader implements Reader {
 
   push(chunk: Uint8Array): void {
     if (this.head === undefined || !isSuccess(this.head.status) || chunk.length === 0) return;
-    this.hasBytes = true;
+    this.bodyBytes += chunk.length;
     if (this.framing === undefined && !this.chooseFraming(this.head, chunk)) return;
     this.scan?.push(chunk);
     this.sse?.push(chunk);
@@ -74,7 +77,7 @@ class BodyReader implements Reader {
     const requestModel = this.request?.facts().model ?? null;
     if (this.head === undefined && end.kind !== "client_aborted") return [freeReading("no_response", { requestModel })];
     if (this.head !== undefined && !isSuccess(this.head.status)) return [freeReading("error_status", { requestModel })];
-    if (!this.hasBytes && end.kind === "undecodable") return [{ kind: "unmeasured", reason: "undecodable", requestModel }];
+    if (this.bodyBytes === 0 && end.kind === "undecodable") return [{ kind: "unmeasured", reason: "undecodable", requestModel }];
     if (this.framing === "unreadable") return [{ kind: "unmeasured", reason: "unknown_framing", requestModel }];
     if (this.framing === undefined && end.kind === "complete") return [freeReading("empty_body", { requestModel })];
     return this.conclude(end);
@@ -84,7 +87,8 @@ class BodyReader implements Reader {
     this.sse?.end();
     const isDocumentWhole = this.scan?.end() === true;
     const framing = this.framing === "sse" || (this.framing === undefined && this.isStreamExpected()) ? "sse" : "json";
-    return this.protocol.conclude({ framing, transport: end.kind, isDocumentWhole, response: this.head });
+    const oversizeBytes = this.hasOversize ? this.bodyBytes : undefined;
+    return this.protocol.conclude({ framing, transport: end.kind, isDocumentWhole, oversizeBytes, response: this.head });
   }
 
   /** Of a response without a body, or that never began. */
@@ -99,7 +103,13 @@ class BodyReader implements Reader {
     this.framing = framingOf(head, byte);
     const { protocol } = this;
     if (this.framing === "json") {
-      this.scan = createJsonScan({ paths: protocol.jsonPaths, onValue: (path, value) => protocol.jsonValue(path, value) });
+      this.scan = createJsonScan({
+        paths: protocol.jsonPaths,
+        onValue: (path, value) => protocol.jsonValue(path, value),
+        onOversize: () => {
+          this.hasOversize = true;
+        },
+      });
     } else if (this.framing === "sse") {
       this.sse = createSseReader({ onEvent: (event) => protocol.event(event) });
     }

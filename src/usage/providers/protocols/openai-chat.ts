@@ -18,7 +18,7 @@ import { chatTraits, copilotHints } from "./openai-dialect.ts";
 import type { OpenAiDialect } from "./openai-dialect.ts";
 import { mapChatUsage, OPENAI_COUNTS } from "./openai-usage.ts";
 import type { MappedUsage } from "./openai-usage.ts";
-import { freeReading, measuredReading } from "./reading.ts";
+import { freeReading, measuredReading, outputTokens } from "./reading.ts";
 import { createRequestReader, OPENAI_REQUEST_PATHS } from "./request-facts.ts";
 import type { RequestReader } from "./request-facts.ts";
 import { hasCount, mergeSnapshot } from "./snapshot.ts";
@@ -84,22 +84,11 @@ class ChatProtocol implements ModelProtocol {
   }
 
   jsonValue(path: JsonPath, value: unknown): void {
-    switch (path.join(".")) {
-      case "choices.*.usage":
-        this.nestedUsage = merged(this.nestedUsage, value);
-        return;
-      case "id":
-      case "model":
-      case "service_tier":
-      case "usage":
-      case "error":
-      case "usage_breakdown":
-      case "copilot_usage":
-        return this.topLevel(path[0] ?? "", value);
-      default:
-        if (typeof value === "string") this.text.add(value);
-        else if (value !== null) this.text.addChars(JSON.stringify(value)?.length ?? 0);
-    }
+    const [name = ""] = path;
+    if (path.length === 1) return this.topLevel(name, value);
+    if (path.at(-1) === "usage") this.nestedUsage = merged(this.nestedUsage, value);
+    else if (typeof value === "string") this.text.add(value);
+    else if (value !== null) this.text.addChars(JSON.stringify(value)?.length ?? 0);
   }
 
   event({ data }: SseEvent): void {
@@ -136,7 +125,7 @@ class ChatProtocol implements ModelProtocol {
       isWhole,
       reported: mapped?.usage,
       estimates: this.context.isEstimateAllowed
-        ? { input: () => this.request.inputTokens(), output: () => (isRestKnown ? 0 : this.text.tokens()) }
+        ? { input: () => this.request.inputTokens(), output: () => (isRestKnown ? 0 : outputTokens(this.text, body.oversizeBytes)) }
         : undefined,
       statedCost: raw === undefined ? undefined : this.dialect.statedCost?.(raw),
       priceHints: this.priceHints(raw, body.response),

@@ -17,7 +17,7 @@ import type { JsonObject } from "./json-values.ts";
 import { copilotHints, responsesTraits } from "./openai-dialect.ts";
 import type { OpenAiDialect } from "./openai-dialect.ts";
 import { mapResponsesUsage } from "./openai-usage.ts";
-import { freeReading, measuredReading } from "./reading.ts";
+import { freeReading, measuredReading, outputTokens } from "./reading.ts";
 import type { Findings } from "./reading.ts";
 import { createRequestReader, OPENAI_REQUEST_PATHS } from "./request-facts.ts";
 import type { RequestReader } from "./request-facts.ts";
@@ -168,7 +168,7 @@ class ResponsesProtocol implements ModelProtocol {
       streamed: body.framing === "sse",
       isWhole: isWhole && !isBrokenOff,
       reported: mapped === undefined ? undefined : { ...mapped.usage, ...facts.units() },
-      estimates: this.estimates(usage !== undefined || (isFailed && !this.hasBegun)),
+      estimates: this.estimates(usage !== undefined || (isFailed && !this.hasBegun), body.oversizeBytes),
       statedCost: usage === undefined ? undefined : this.dialect.statedCost?.(usage),
       priceHints: this.priceHints(body.response),
       anomalies: [...(mapped?.anomalies ?? []), ...this.endAnomalies(isWhole, isFailed)],
@@ -177,9 +177,9 @@ class ResponsesProtocol implements ModelProtocol {
   }
 
   /** A report is final here; a failure without output and without a report cost nothing that we know (section 5.3.2). */
-  private estimates(isKnown: boolean): Findings["estimates"] {
+  private estimates(isKnown: boolean, oversizeBytes: number | undefined): Findings["estimates"] {
     if (isKnown || !this.context.isEstimateAllowed) return undefined;
-    return { input: () => this.request.inputTokens(), output: () => this.text.tokens() };
+    return { input: () => this.request.inputTokens(), output: () => outputTokens(this.text, oversizeBytes) };
   }
 
   private priceHints(response: ResponseHead | undefined): Readonly<Record<string, string>> {

@@ -6,6 +6,8 @@
 
 import { INPUT_CATEGORIES } from "../../categories.ts";
 import type { ModelUsage } from "../../categories.ts";
+import { tokensOfBytes } from "../../estimate/input-estimate.ts";
+import type { RunningEstimate } from "../../estimate/running-estimate.ts";
 import type { FreeReading, ModelReading, StatedCost } from "../../handler.ts";
 import type { RequestFacts } from "./request-facts.ts";
 
@@ -65,6 +67,11 @@ export function freeReading(
   facts: { readonly requestModel?: string | null; readonly responseModel?: string | null; readonly responseId?: string | null; readonly streamed?: boolean },
 ): FreeReading {
   return { kind: "free", reason, ...facts };
+}
+
+/** The estimate of an answer's output: of its text, or of the whole body where a text was too large to be held. */
+export function outputTokens(text: RunningEstimate, oversizeBytes: number | undefined): number {
+  return oversizeBytes === undefined ? text.tokens() : tokensOfBytes(oversizeBytes);
 }
 
 /** Adds a category when its count is known. */

@@ -15,7 +15,7 @@ const MAX_DEPTH = 6;
 
 /** The fields of `later` over those of `earlier`. Neither is changed. */
 export function mergeSnapshot(earlier: JsonObject | undefined, later: JsonObject): JsonObject {
-  return mergeObjects(earlier ?? {}, later, 0);
+  return earlier === undefined ? later : mergeObjects(earlier, later, 0);
 }
 
 /** Whether a field named one of `names` holds a number. */
