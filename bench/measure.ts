@@ -26,9 +26,10 @@ export interface Sample {
 export interface Memory {
   readonly subject: ContestantId;
   readonly idleBytes: number;
-  readonly afterBytes: number;
-  /** The most that four readers that stopped reading 50 MB each added. */
+  /** The most that four readers that stopped reading 50 MB each added; NaN when that failed. */
   readonly stalledGrowthBytes: number;
+  /** After the last round. */
+  readonly afterBytes: number;
 }
 
 export interface Failure {
@@ -104,18 +105,23 @@ async function measure(workload: Workload, route: Route, pid: number | undefined
   }
 }
 
-/** Memory at the end of the rounds, then with stalled readers. `idleBytes` was read before the first round. */
-export async function measureMemory(running: Running, idleBytes: number): Promise<Memory> {
-  const afterBytes = rssBytes(running.pid);
-  const readers = await openStalledReaders(STALLED_READERS, running.route);
-  let most = afterBytes;
+/**
+ * What stalled readers add, in bytes. Measured before the rounds: the memory that those leave behind for reuse would
+ * hide it. One run of 64 connections goes before, so that what is loaded at the first request is not counted.
+ */
+export async function measureStalledGrowth({ pid, route }: Running, warmUp: Workload): Promise<number> {
+  (await prepareLoad(warmUp, route)).close();
+  await delay(SETTLE_MS);
+  const before = rssBytes(pid);
+  const readers = await openStalledReaders(STALLED_READERS, route);
+  let most = before;
   const until = performance.now() + STALL_WATCH_MS;
   while (performance.now() < until) {
     await delay(STALL_SAMPLE_MS);
-    most = Math.max(most, rssBytes(running.pid));
+    most = Math.max(most, rssBytes(pid));
   }
   readers.close();
-  return { subject: running.contestant.id, idleBytes, afterBytes, stalledGrowthBytes: most - afterBytes };
+  return most - before;
 }
 
 export function messageOf(error: unknown): string {

@@ -100,12 +100,12 @@ function memoryTable({ memory, titles }: Results): string {
       titles[subject] ?? subject,
       number(idle, 0),
       ...verdict(idle, isOurs ? IDLE_BAR_MB : undefined, 0),
-      number(afterBytes / MIB, 0),
       number(grown, 0),
       ...verdict(grown, isOurs ? STALLED_BAR_MB : undefined, 0),
+      number(afterBytes / MIB, 0),
     ];
   });
-  return table(["resident memory, MiB", "idle", "bar", "", "after", `+${STALLED_READERS} stalled 50 MB`, "bar", ""], rows);
+  return table(["resident memory, MiB", "idle", "bar", "", `+${STALLED_READERS} stalled 50 MB`, "bar", "", "after"], rows);
 }
 
 function workloadTable({ samples, titles }: Results, id: WorkloadId): string {

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { CONTESTANTS, type Contestant } from "./contestants.ts";
-import { type Failure, measureMemory, measureRounds, type Memory, messageOf, type Plan } from "./measure.ts";
+import { type Failure, measureRounds, measureStalledGrowth, type Memory, messageOf, type Plan } from "./measure.ts";
 import { rssBytes } from "./process-stats.ts";
 import { ratios, render, type Results, type Setting } from "./report.ts";
 import { isPinned, openStage, type Running, type Stage, start } from "./stage.ts";
@@ -41,8 +41,14 @@ async function bench(): Promise<void> {
     running.push(...(await startAll(contestants, stage, program, failures)));
     await delay(IDLE_AFTER_MS);
     const idle = running.map(({ pid }) => rssBytes(pid));
+    const stalled = await measureStalled(running, failures);
     const samples = await measureRounds(plan, stage.direct, running, failures, progress);
-    const memory = await measureMemories(running, idle, failures);
+    const memory = running.map(({ contestant, pid }, index): Memory => ({
+      subject: contestant.id,
+      idleBytes: idle[index] ?? Number.NaN,
+      stalledGrowthBytes: stalled[index] ?? Number.NaN,
+      afterBytes: rssBytes(pid),
+    }));
     const titles = Object.fromEntries(contestants.map(({ id, title }) => [id, title]));
     const results = { setting: setting(plan.rounds, program, startedAt), titles, samples, memory, failures };
     progress("");
@@ -92,17 +98,21 @@ async function startAll(contestants: readonly Contestant[], stage: Stage, progra
   return running;
 }
 
-async function measureMemories(running: readonly Running[], idle: readonly number[], failures: Failure[]): Promise<Memory[]> {
-  const memory: Memory[] = [];
-  for (const [index, one] of running.entries()) {
+/** Bytes by contestant, in their order; NaN where it failed. */
+async function measureStalled(running: readonly Running[], failures: Failure[]): Promise<number[]> {
+  const growth: number[] = [];
+  const warmUp = WORKLOADS.find(({ id }) => id === "json64");
+  if (warmUp === undefined) throw new Error("no workload json64");
+  for (const one of running) {
     progress(`stalled readers: ${one.contestant.title}`);
     try {
-      memory.push(await measureMemory(one, idle[index] ?? Number.NaN));
+      growth.push(await measureStalledGrowth(one, warmUp));
     } catch (error) {
+      growth.push(Number.NaN);
       failures.push({ subject: one.contestant.id, workload: "stalled readers", message: messageOf(error) });
     }
   }
-  return memory;
+  return growth;
 }
 
 function setting(rounds: number, program: string, startedAt: Date): Setting {

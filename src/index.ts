@@ -3,7 +3,7 @@
 import type { Logger } from "pino";
 
 import { startApp, StartError, type App, type AppOptions, type DrainReport } from "./app.ts";
-import { packageVersion } from "./cli/version.ts";
+import { packageVersion } from "./version.ts";
 import { crossFaults } from "./config/cross-checks.ts";
 import { formatFaults, loadSettings } from "./config/load.ts";
 import { processContext } from "./config/paths.ts";

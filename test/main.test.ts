@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 
-import { packageVersion } from "../src/cli/version.ts";
+import { packageVersion } from "../src/version.ts";
 
 const MAIN = resolve(import.meta.dirname, "..", "src", "main.ts");
 

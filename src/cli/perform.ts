@@ -3,7 +3,7 @@
 import { formatFaults, loadSettings } from "../config/load.ts";
 import { isCheckout } from "../config/paths.ts";
 import { type CommandContext, EXIT, UsageError } from "./context.ts";
-import { packageVersion } from "./version.ts";
+import { packageVersion } from "../version.ts";
 
 /** The parts of a process that commands may use. */
 export type ProgramIo = Pick<CommandContext, "env" | "cwd" | "stdout" | "stderr" | "isTerminal" | "now"> & { readonly homeDir: string };

@@ -12,7 +12,7 @@ import { TIME_FORMS, parseTime } from "./since.ts";
 import { explainError } from "./usage-error.ts";
 import type { UsageOptions } from "./usage.ts";
 import { USAGE_DIMENSIONS } from "./usage-table.ts";
-import { packageVersion } from "./version.ts";
+import { packageVersion } from "../version.ts";
 
 /** Runs one command line (without node and script) and resolves to its exit code. Never rejects for what a user did. */
 export async function runProgram(argv: readonly string[], io: ProgramIo): Promise<number> {

@@ -60,6 +60,9 @@ class Exchange implements Dispatcher.DispatchHandler {
   #isOver = false;
   /** Body bytes of the response that are still to come, where Content-Length tells. */
   #expectedBytes = -1;
+  /** True: the response's body goes down in chunks that are framed here. */
+  #isChunkedDown = false;
+  #hasHeadLeft = false;
   /** A head without a body is the last byte of its response: it waits for the commit. */
   #heldHead: { status: number; statusText: string; headers: string[] } | undefined;
   /** The piece that completes a fixed-length body. */
@@ -176,9 +179,13 @@ class Exchange implements Dispatcher.DispatchHandler {
       return;
     }
     this.#expectedBytes = contentLengthOf(raw);
-    this.#cork();
+    this.#isChunkedDown = this.#expectedBytes < 0 && this.#request.httpVersionMinor > 0;
+    if (this.#isChunkedDown) headers.push("Transfer-Encoding", "chunked");
     this.#writeHead(head);
-    this.#response.flushHeaders();
+    // The framing is ours: one write for a piece, where node makes three.
+    if (this.#isChunkedDown) this.#response.chunkedEncoding = false;
+    // A head whose body is in the same read leaves with it; any other at the end of this turn.
+    process.nextTick(Exchange.#flushHead, this);
   }
 
   onResponseData(controller: Controller, chunk: Buffer): void {
@@ -191,7 +198,7 @@ class Exchange implements Dispatcher.DispatchHandler {
         return;
       }
     }
-    if (this.#response.write(chunk)) return;
+    if (this.#write(chunk)) return;
     controller.pause();
     this.#response.once("drain", () => controller.resume());
   }
@@ -214,11 +221,33 @@ class Exchange implements Dispatcher.DispatchHandler {
   #finish(trailers: string[]): void {
     const response = this.#response;
     if (response.destroyed) return;
-    this.#cork();
     if (this.#heldHead !== undefined) this.#writeHead(this.#heldHead);
-    if (trailers.length > 0) response.addTrailers(pairs(trailers));
-    if (this.#heldBody === undefined) response.end();
+    if (this.#isChunkedDown) response.end(lastChunk(trailers), "latin1");
+    else if (this.#heldBody === undefined) response.end();
+    else if (this.#isJoinable(this.#heldBody)) response.end(this.#heldBody.toString("latin1"), "latin1");
     else response.end(this.#heldBody);
+  }
+
+  /** Writes a piece of the body; false when the client does not take more. */
+  #write(chunk: Buffer): boolean {
+    const response = this.#response;
+    if (this.#isJoinable(chunk)) {
+      this.#hasHeadLeft = true;
+      const text = chunk.toString("latin1");
+      return response.write(this.#isChunkedDown ? `${chunk.length.toString(16)}\r\n${text}\r\n` : text, "latin1");
+    }
+    return response.write(this.#isChunkedDown ? framedChunk(chunk) : chunk);
+  }
+
+  /** Node writes a head and a text at once, a head and bytes apart. */
+  #isJoinable(chunk: Buffer): boolean {
+    return !this.#hasHeadLeft && chunk.length <= MAX_JOINED_BYTES;
+  }
+
+  static #flushHead(exchange: Exchange): void {
+    if (exchange.#hasHeadLeft || exchange.#response.destroyed) return;
+    exchange.#hasHeadLeft = true;
+    exchange.#response.flushHeaders();
   }
 
   #fail(cause: unknown): void {
@@ -270,14 +299,6 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#response.sendDate = false;
     this.#response.writeHead(head.status, head.statusText, head.headers);
   }
-
-  /** Head, body and end that come in one read leave in one write. */
-  #cork(): void {
-    const socket = this.#response.socket;
-    if (socket === null) return;
-    socket.cork();
-    process.nextTick(() => socket.uncork());
-  }
 }
 
 /** The client's own headers in their order, with the framing fields where it put them, and a Host in any case. */
@@ -297,10 +318,24 @@ function rawPairs(raw: unknown): string[] {
   return raw.map((part: unknown) => (Buffer.isBuffer(part) ? part.toString("latin1") : String(part)));
 }
 
-function pairs(flat: readonly string[]): [string, string][] {
-  const list: [string, string][] = [];
-  for (let i = 0; i + 1 < flat.length; i += 2) list.push([flat[i] as string, flat[i + 1] as string]);
-  return list;
+/** A larger piece is not copied to leave with its head. */
+const MAX_JOINED_BYTES = 16_384;
+
+/** RFC 9112 section 7.1: one chunk in one buffer. */
+function framedChunk(chunk: Buffer): Buffer {
+  const size = chunk.length.toString(16);
+  const framed = Buffer.allocUnsafe(size.length + 2 + chunk.length + 2);
+  framed.write(`${size}\r\n`, 0, "latin1");
+  chunk.copy(framed, size.length + 2);
+  framed.write("\r\n", framed.length - 2, "latin1");
+  return framed;
+}
+
+/** The end of a chunked body, with the upstream's trailers. */
+function lastChunk(trailers: readonly string[]): string {
+  let text = "0\r\n";
+  for (let i = 0; i + 1 < trailers.length; i += 2) text += `${trailers[i]}: ${trailers[i + 1]}\r\n`;
+  return `${text}\r\n`;
 }
 
 function contentLengthOf(raw: RawHeaders): number {

@@ -13,7 +13,7 @@ import { createAddressPolicy } from "./address-policy.ts";
 import { parseAuthority, type Target } from "./connect-target.ts";
 import { createDialer, type ConnectToRule } from "./dialer.ts";
 import { runExchange, type ExchangeDeps, type ExchangeRoute } from "./exchange.ts";
-import { listenFront, tuneServer, type Front } from "./front.ts";
+import { listenFront, tuneServer } from "./front.ts";
 import { createProxyAuth } from "./proxy-auth.ts";
 import { answerBody, answerHeaders, PROXY_ERROR_STATUS, rawAnswer, toProxyError, type ProxyAnswer, type ProxyErrorCode } from "./proxy-error.ts";
 import { createTerminator } from "./tls-terminator.ts";
@@ -59,12 +59,12 @@ export interface ProxyServer {
 const HANDSHAKE_TIMEOUT_MS = 30_000;
 const ESTABLISHED = "HTTP/1.1 200 Connection Established\r\n\r\n";
 
-/** Starts listening. Rejects with the listen error. */
+/** Starts front. Rejects with the listen error. */
 export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
-  let front: Front | undefined;
+  const own = { port: options.port };
   const policy = createAddressPolicy({
     denied: options.denyAddresses,
-    ownPorts: () => new Set([front?.port ?? options.port, ...options.otherOwnPorts()]),
+    ownPorts: () => new Set([own.port, ...options.otherOwnPorts()]),
   });
   const dialer = createDialer({
     policy,
@@ -175,17 +175,17 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
     }
   };
 
-  front = await listenFront(options.host, options.port, { onConnect, onRequest });
-  const listening = front;
+  const front = await listenFront(options.host, options.port, { onConnect, onRequest });
+  own.port = front.port;
   return {
-    port: listening.port,
+    port: front.port,
     get connections() {
       return sockets.size;
     },
-    stopListening: () => listening.stopListening(),
+    stopListening: () => front.stopListening(),
     async close() {
-      listening.stopListening();
-      listening.destroy();
+      front.stopListening();
+      front.destroy();
       for (const socket of sockets) socket.destroy();
       await upstream.close();
     },

@@ -160,17 +160,16 @@ function createHeadWriter(): HeadWriter {
   const waiting = new Map<string, UpstreamRequest>();
   let nextTicket = 0;
 
-  const exactHead = (written: string): string => {
+  /** The head for the one that undici wrote; undefined when this is no head. */
+  const takeRequest = (written: string): UpstreamRequest | undefined => {
     const start = written.indexOf(TICKET_MARK);
-    if (start === -1) return written;
+    if (start === -1) return undefined;
     const end = written.indexOf("\r\n", start + TICKET_MARK.length);
     const ticket = written.slice(start + TICKET_MARK.length, end);
     const request = waiting.get(ticket);
     if (request === undefined) throw new Error("a request head was written twice");
     waiting.delete(ticket);
-    const head = formatHead(request);
-    if (!written.endsWith("\r\n\r\n")) return head;
-    return request.isChunked ? `${head}\r\n0\r\n\r\n` : `${head}\r\n`;
+    return request;
   };
 
   return {
@@ -182,13 +181,36 @@ function createHeadWriter(): HeadWriter {
     forget: (ticket) => void waiting.delete(ticket),
     attach(socket) {
       const write = socket.write.bind(socket);
-      socket.write = ((data: string | Uint8Array, ...rest: unknown[]) => {
-        const exact = typeof data === "string" && data.length > TICKET_MARK.length ? exactHead(data) : data;
-        return Reflect.apply(write, undefined, [exact, ...rest]);
-      }) as typeof socket.write;
+      let joined: Buffer | undefined;
+      const writeExact = (data: string | Uint8Array, encoding?: BufferEncoding): boolean => {
+        if (typeof data !== "string") {
+          // This body has left with its head.
+          if (data === joined) {
+            joined = undefined;
+            return !socket.writableNeedDrain;
+          }
+          return write(data);
+        }
+        const request = data.length > TICKET_MARK.length ? takeRequest(data) : undefined;
+        if (request === undefined) return write(data, encoding);
+        const head = exactHead(request, data);
+        if (!Buffer.isBuffer(request.body) || request.body.length > MAX_JOINED_BYTES) return write(head, "latin1");
+        joined = request.body;
+        return write(head + joined.toString("latin1"), "latin1");
+      };
+      socket.write = writeExact as typeof socket.write;
       return socket;
     },
   };
+}
+
+/** A larger body is not copied to leave with its head. */
+const MAX_JOINED_BYTES = 16_384;
+
+function exactHead(request: UpstreamRequest, written: string): string {
+  const head = formatHead(request);
+  if (!written.endsWith("\r\n\r\n")) return head;
+  return request.isChunked ? `${head}\r\n0\r\n\r\n` : `${head}\r\n`;
 }
 
 function formatHead(request: UpstreamRequest): string {

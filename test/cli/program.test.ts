@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import { wrappedCommand } from "../../src/cli/program.ts";
-import { packageVersion } from "../../src/cli/version.ts";
+import { packageVersion } from "../../src/version.ts";
 import { type Outcome, runInProcess } from "./in-process.ts";
 
 let dir: string;

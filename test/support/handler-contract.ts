@@ -1,8 +1,9 @@
 /**
  * What every handler keeps, run over its fixtures: readings do not depend on how bytes are cut, nor on line ends; a
- * cut or broken-off stream never throws and never counts more than the whole one.
+ * cut or broken-off stream never throws and never counts more than the whole one; nor do damaged bytes throw.
  */
 
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { getHeader } from "../../src/flow/headers.ts";
 import { totalsOf } from "../../src/usage/categories.ts";
@@ -39,6 +40,20 @@ function describeFixture(fixture: Fixture, handlers: readonly Handler[]): void {
     for (let at = 1; at < longest; at += step) {
       expect(readingsOf(fixture, handlers, (body) => [body.subarray(0, at), body.subarray(at)]), `split at ${at}`).toEqual(whole);
     }
+  });
+
+  it("survives damaged bytes", () => {
+    fc.assert(
+      fc.property(fc.nat(), fc.nat(255), fc.nat(), (at, byte, cut) => {
+        const damage = (body: Uint8Array): readonly Uint8Array[] => {
+          const damaged = Uint8Array.from(body);
+          if (damaged.length > 0) damaged[at % damaged.length] = byte;
+          return [damaged.subarray(0, cut % (damaged.length + 1)), damaged.subarray(cut % (damaged.length + 1))];
+        };
+        for (const reading of readingsOf(fixture, handlers, damage).flat()) expect(["measured", "free", "unmeasured"]).toContain(reading.kind);
+      }),
+      { numRuns: 60 },
+    );
   });
 
   const [only] = fixture.exchanges;

@@ -16,6 +16,8 @@ export interface RunningEstimateOptions {
 export interface RunningEstimate {
   /** More text, in order. */
   add(text: string): void;
+  /** More text as it stands between the quotes of a JSON string. It is decoded only when an estimate is asked for. */
+  addEscaped(text: string): void;
   /** More text that is not worth holding: only its length in characters. */
   addChars(chars: number): void;
   /** Tokens of all text so far: an integer, 0 without text. The window's estimate, scaled to the whole length. */
@@ -38,6 +40,17 @@ export function createRunningEstimate(options: RunningEstimateOptions = {}): Run
   let pieces: string[] = [];
   let heldChars = 0;
   let totalChars = 0;
+  let isEscaped = false;
+
+  function hold(text: string): void {
+    totalChars += text.length;
+    const room = windowChars - heldChars;
+    if (room <= 0 || text === "") return;
+    const piece = text.length <= room ? text : text.slice(0, room);
+    pieces.push(piece);
+    heldChars += piece.length;
+    if (pieces.length === MAX_PIECES || heldChars === windowChars) joinPieces();
+  }
 
   function joinPieces(): void {
     window += pieces.join("");
@@ -45,14 +58,10 @@ export function createRunningEstimate(options: RunningEstimateOptions = {}): Run
   }
 
   return {
-    add(text) {
-      totalChars += text.length;
-      const room = windowChars - heldChars;
-      if (room <= 0 || text === "") return;
-      const piece = text.length <= room ? text : text.slice(0, room);
-      pieces.push(piece);
-      heldChars += piece.length;
-      if (pieces.length === MAX_PIECES || heldChars === windowChars) joinPieces();
+    add: hold,
+    addEscaped(text) {
+      isEscaped = true;
+      hold(text);
     },
     addChars(chars) {
       if (chars > 0) totalChars += chars;
@@ -61,13 +70,31 @@ export function createRunningEstimate(options: RunningEstimateOptions = {}): Run
       if (totalChars === 0) return 0;
       if (heldChars === 0) return Math.ceil(totalChars / CHARS_PER_TOKEN);
       joinPieces();
-      return Math.ceil((estimateTokenCount(window) * totalChars) / heldChars);
+      const text = isEscaped ? unescape(window) : window;
+      return Math.ceil((estimateTokenCount(text) * totalChars) / heldChars);
     },
     reset() {
       window = "";
       pieces = [];
       heldChars = 0;
       totalChars = 0;
+      isEscaped = false;
     },
   };
+}
+
+/** An escape that the end of the window, or of a cut stream, has cut. */
+const CUT_ESCAPE = /\\(?:u[0-9a-f]{0,3})?$/i;
+
+function unescape(raw: string): string {
+  if (!raw.includes("\\")) return raw;
+  for (const candidate of [raw, raw.replace(CUT_ESCAPE, "")]) {
+    try {
+      const text: unknown = JSON.parse(`"${candidate}"`);
+      if (typeof text === "string") return text;
+    } catch {
+      // Cut in an escape, or no JSON: the next candidate, or the raw form, is near enough for an estimate.
+    }
+  }
+  return raw;
 }

@@ -11,10 +11,12 @@ import { createAnthropicMessagesReader } from "./protocols/anthropic-messages.ts
 import { anthropicErrorBody } from "./protocols/error-body.ts";
 import { trimTrailingSlashes } from "./protocols/request-path.ts";
 
+const HOSTS = ["api.anthropic.com"];
+
 export const anthropic: Handler = {
   id: "anthropic",
   kind: "model",
-  hosts: ["api.anthropic.com"],
+  hosts: HOSTS,
   open: (exchange, context) => openExchange(exchange, context),
   errorBody: anthropicErrorBody,
 };
@@ -39,10 +41,14 @@ function free(api: string, operation: string): OpenedExchange {
 
 const UNIFIED_LIMIT = "anthropic-ratelimit-unified-";
 
-/** Who pays (section 5.1.9): a subscription shows by its own rate-limit headers, or by a bearer token in place of a key. */
+/**
+ * Who pays (section 5.1.9): a subscription shows by its own rate-limit headers, or by a bearer token in place of a
+ * key. Gateways that are bound to this handler take bearer tokens of their own, which tell nothing.
+ */
 function billingHints(exchange: ExchangeInfo, response: ResponseHead | undefined): Readonly<Record<string, string>> {
   const authorization = getHeader(exchange.headers, "authorization") ?? "";
-  const isBearer = /^bearer /i.test(authorization) && getHeader(exchange.headers, "x-api-key") === undefined;
+  const hasKey = getHeader(exchange.headers, "x-api-key") !== undefined;
+  const isBearer = HOSTS.includes(exchange.host) && !hasKey && /^bearer /i.test(authorization);
   const hasUnifiedLimit = response?.headers.some((name, index) => index % 2 === 0 && name.toLowerCase().startsWith(UNIFIED_LIMIT)) === true;
   if (!isBearer && !hasUnifiedLimit) return {};
   const overage = response === undefined ? undefined : getHeader(response.headers, `${UNIFIED_LIMIT}overage-status`);

@@ -30,6 +30,18 @@ describe("a running estimate", () => {
     expect(estimate.tokens()).toBeLessThan(whole * 1.02);
   });
 
+  it("decodes the escapes of JSON text, also when the window cuts one", () => {
+    const text = 'say "yes" and\nthen "no" to the naïve café '.repeat(20);
+    const escaped = JSON.stringify(text).slice(1, -1).replaceAll("ï", "\\u00ef");
+    const plain = estimateTokenCount(text);
+    for (let windowChars = escaped.length - 60; windowChars <= escaped.length; windowChars++) {
+      const estimate = createRunningEstimate({ windowChars });
+      for (let at = 0; at < escaped.length; at += 7) estimate.addEscaped(escaped.slice(at, at + 7));
+      expect(estimate.tokens()).toBeGreaterThan(plain * 0.95);
+      expect(estimate.tokens()).toBeLessThan(plain * 1.05);
+    }
+  });
+
   it("counts characters that it never held", () => {
     const estimate = createRunningEstimate();
     estimate.addChars(4001);

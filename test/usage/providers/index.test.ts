@@ -183,6 +183,23 @@ describe("readings", () => {
   });
 });
 
+describe("a bearer token", () => {
+  const body = JSON.stringify({ id: "msg_1", model: "m", usage: { input_tokens: 1, output_tokens: 2 } });
+
+  function hintsAt(host: string, ...headers: string[]): unknown {
+    const exchange = { host, port: 443, protocol: "http", method: "POST", path: "/v1/messages", query: "", headers } as const;
+    const opened = handlerAt("api.anthropic.com").open(exchange, { isEstimateAllowed: true, jobs: createReplayJobs() });
+    const [reading] = read(opened, JSON_HEAD, body);
+    return reading?.kind === "measured" && "usage" in reading ? reading.priceHints : "not measured";
+  }
+
+  it("in place of a key is a subscription at Anthropic, not at a gateway", () => {
+    expect(hintsAt("api.anthropic.com", "Authorization", "Bearer t")).toEqual({ billing_mode: "subscription" });
+    expect(hintsAt("api.anthropic.com", "Authorization", "Bearer t", "X-Api-Key", "k")).toBeUndefined();
+    expect(hintsAt("gateway.example", "Authorization", "Bearer t")).toBeUndefined();
+  });
+});
+
 describe("error bodies", () => {
   const error = { status: 429, code: "budget_exhausted", message: "m" };
 

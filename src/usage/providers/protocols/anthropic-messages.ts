@@ -13,7 +13,7 @@ import type { AnthropicUsage } from "./anthropic-usage.ts";
 import { createBodyReader } from "./body-reader.ts";
 import type { BodyEnd, ModelProtocol } from "./body-reader.ts";
 import { addDeltaText, stringMember } from "./delta-text.ts";
-import { asArray, asObject, countOf, parseObject, textOf } from "./json-values.ts";
+import { asArray, asObject, countOf, jsonLength, parseObject, textOf } from "./json-values.ts";
 import type { JsonObject } from "./json-values.ts";
 import { freeReading, measuredReading, outputTokens } from "./reading.ts";
 import { ANTHROPIC_REQUEST_PATHS, createRequestReader } from "./request-facts.ts";
@@ -88,7 +88,7 @@ class MessagesProtocol implements ModelProtocol {
         return;
       default:
         if (typeof value === "string") this.text.add(value);
-        else this.text.addChars(JSON.stringify(value)?.length ?? 0);
+        else this.text.addChars(jsonLength(value));
     }
   }
 

@@ -21,12 +21,15 @@ export function addDeltaText(estimate: RunningEstimate, data: string, members: r
     const text = stringMember(data, member);
     if (text === undefined || text === "") continue;
     if (data.length > MAX_HELD_EVENT_CHARS) estimate.addChars(text.length);
-    else estimate.add(text);
+    else estimate.addEscaped(text);
     return;
   }
 }
 
-/** The value of the first such member, at any depth, that is a string. A cut last string is taken as far as it goes. */
+/**
+ * The first such member, at any depth, that is a string: what stands between its quotes, escapes as they are. A cut
+ * last string is taken as far as it goes.
+ */
 export function stringMember(data: string, member: string): string | undefined {
   for (let at = data.indexOf(member); at !== -1; at = data.indexOf(member, at + member.length)) {
     if (data.charCodeAt(at - 1) !== QUOTE) continue;
@@ -53,22 +56,11 @@ function valueStart(data: string, from: number): number {
 function readString(data: string, start: number): string {
   let end = data.indexOf('"', start);
   while (end !== -1 && isEscaped(data, start, end)) end = data.indexOf('"', end + 1);
-  const raw = end === -1 ? data.slice(start) : data.slice(start, end);
-  return raw.includes("\\") ? unescape(raw) : raw;
+  return end === -1 ? data.slice(start) : data.slice(start, end);
 }
 
 function isEscaped(data: string, start: number, quote: number): boolean {
   let backslashes = 0;
   while (quote - backslashes > start && data.charCodeAt(quote - backslashes - 1) === BACKSLASH) backslashes++;
   return backslashes % 2 === 1;
-}
-
-function unescape(raw: string): string {
-  try {
-    const text: unknown = JSON.parse(`"${raw}"`);
-    return typeof text === "string" ? text : raw;
-  } catch {
-    // The text was cut inside an escape: its raw form is near enough for an estimate.
-    return raw;
-  }
 }

@@ -47,6 +47,16 @@ export function parseObject(text: string): JsonObject | undefined {
   }
 }
 
+/** Characters of a value's JSON; 0 for what is nested too deep to be written. */
+export function jsonLength(value: unknown): number {
+  try {
+    return JSON.stringify(value)?.length ?? 0;
+  } catch {
+    // Only a size for an estimate is lost.
+    return 0;
+  }
+}
+
 /** Calls `visit` for each value of a document at one of the paths, as a JSON scan of its text would. */
 export function visitPaths(document: JsonObject, paths: readonly JsonPath[], visit: (path: JsonPath, value: unknown) => void): void {
   for (const path of paths) visitPath(document, path, 0, visit);

@@ -11,7 +11,7 @@ import type { ExchangeInfo, ModelReading, Reader, ReaderContext, Reading } from 
 import { createBodyReader } from "./body-reader.ts";
 import type { BodyEnd, ModelProtocol } from "./body-reader.ts";
 import { addDeltaText, hasMember } from "./delta-text.ts";
-import { asArray, asObject, countOf, parseObject, textOf } from "./json-values.ts";
+import { asArray, asObject, countOf, jsonLength, parseObject, textOf } from "./json-values.ts";
 import type { JsonObject } from "./json-values.ts";
 import { breakdownReadings } from "./openai-breakdown.ts";
 import { chatTraits, copilotHints } from "./openai-dialect.ts";
@@ -88,7 +88,7 @@ class ChatProtocol implements ModelProtocol {
     if (path.length === 1) return this.topLevel(name, value);
     if (path.at(-1) === "usage") this.nestedUsage = merged(this.nestedUsage, value);
     else if (typeof value === "string") this.text.add(value);
-    else if (value !== null) this.text.addChars(JSON.stringify(value)?.length ?? 0);
+    else if (value !== null) this.text.addChars(jsonLength(value));
   }
 
   event({ data }: SseEvent): void {

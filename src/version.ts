@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 
-import { PACKAGE_ROOT } from "../config/paths.ts";
+import { PACKAGE_ROOT } from "./config/paths.ts";
 
 const manifest = z.object({ version: z.string() });
 

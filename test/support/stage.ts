@@ -1,0 +1,126 @@
+/**
+ * Everything around the program under test: simulated providers behind their real names, a receiver that checks
+ * signatures, and directories of its own. Starts any number of programs on them.
+ */
+
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { startSimulatedAnthropic } from "../../src/demo/simulated-anthropic.ts";
+import { startSimulatedOpenAi } from "../../src/demo/simulated-openai.ts";
+import type { SimulatedServer } from "../../src/demo/simulated-server.ts";
+import { createSimulatedTls, type SimulatedTls } from "../../src/demo/simulated-tls.ts";
+import type { ModelUsageEvent } from "../../src/usage/event-types.ts";
+import { startProgram, type Program } from "./program.ts";
+import { startReceiver, type Receiver, type ReceiverOptions } from "./receiver.ts";
+import { until } from "./until.ts";
+
+/** One record of `/api/v1/events`. */
+export interface LedgerEntry {
+  readonly event: ModelUsageEvent;
+  readonly delivery: string;
+}
+
+export interface Stage {
+  /** Removed at the end. */
+  readonly dir: string;
+  readonly dataDir: string;
+  readonly caDir: string;
+  readonly tls: SimulatedTls;
+  readonly upstreamCaFile: string;
+  readonly anthropic: SimulatedServer;
+  readonly openai: SimulatedServer;
+  readonly receiver: Receiver;
+  /** Settings of a program on this stage, save for its ports. */
+  readonly env: Readonly<Record<string, string>>;
+  start(env?: NodeJS.ProcessEnv): Promise<Program>;
+  /** The usage events that the receiver took, in order of arrival. Throws when a signature did not hold. */
+  received(): ModelUsageEvent[];
+  /** Waits until the receiver took this many events, and gives them. */
+  receives(count: number): Promise<ModelUsageEvent[]>;
+  /** Ends programs that are left, then everything else. */
+  close(): Promise<void>;
+}
+
+export const WEBHOOK_SECRET = `whsec_${Buffer.from("thirty-two bytes of test secret!").toString("base64")}`;
+
+export interface StageOptions extends Pick<ReceiverOptions, "answer"> {
+  /** `HOST:PORT:TOHOST:TOPORT` before those of the simulated providers. */
+  readonly connectTo?: readonly string[];
+  /** DNS names of the upstream certificate beside those of the providers. */
+  readonly names?: readonly string[];
+}
+
+export async function openStage(options: StageOptions = {}): Promise<Stage> {
+  const dir = await mkdtemp(join(tmpdir(), "tallyman-e2e-"));
+  const tls = await createSimulatedTls(options.names ?? []);
+  const upstreamCaFile = join(dir, "upstream-ca.pem");
+  await writeFile(upstreamCaFile, tls.ca);
+  const anthropic = await startSimulatedAnthropic({ tls });
+  const openai = await startSimulatedOpenAi({ tls });
+  const receiver = await startReceiver({ secret: WEBHOOK_SECRET, ...(options.answer === undefined ? {} : { answer: options.answer }) });
+  const programs: Program[] = [];
+  const env = {
+    TALLYMAN_CA_DIR: join(dir, "certs"),
+    TALLYMAN_DATA_DIR: join(dir, "data"),
+    TALLYMAN_UPSTREAM_CA_FILE: upstreamCaFile,
+    TALLYMAN_CONNECT_TO: [
+      ...(options.connectTo ?? []),
+      `api.anthropic.com:443:127.0.0.1:${anthropic.port}`,
+      `api.openai.com:443:127.0.0.1:${openai.port}`,
+    ].join(","),
+    TALLYMAN_WEBHOOK_URL: receiver.url,
+    TALLYMAN_WEBHOOK_SECRET: WEBHOOK_SECRET,
+    TALLYMAN_WEBHOOK_BATCH_MAX_WAIT: "20ms",
+  };
+  const received = (): ModelUsageEvent[] => {
+    const refused = receiver.requests.find(({ signatureError }) => signatureError !== undefined);
+    if (refused !== undefined) throw new Error(`a post is not signed: ${refused.signatureError}`);
+    return receiver.events().map(asModelEvent);
+  };
+  return {
+    dir,
+    dataDir: env.TALLYMAN_DATA_DIR,
+    caDir: env.TALLYMAN_CA_DIR,
+    tls,
+    upstreamCaFile,
+    anthropic,
+    openai,
+    receiver,
+    env,
+    async start(further = {}) {
+      const program = await startProgram({ ...env, ...further });
+      programs.push(program);
+      return program;
+    },
+    received,
+    async receives(count) {
+      await until(() => received().length >= count, `${count} events at the receiver`);
+      return received();
+    },
+    async close() {
+      await Promise.all(programs.filter(({ exitCode }) => exitCode === undefined).map((program) => program.kill9()));
+      await Promise.all([anthropic.close(), openai.close(), receiver.close()]);
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Every ledger record that a program shows, oldest first. */
+export async function ledgerOf(program: Program): Promise<LedgerEntry[]> {
+  const answer = await program.get("/api/v1/events?limit=1000");
+  if (typeof answer !== "object" || answer === null || !("events" in answer) || !Array.isArray(answer.events)) throw new TypeError("no list of events");
+  return answer.events.map((entry: unknown) => {
+    if (typeof entry !== "object" || entry === null || !("event" in entry) || !("delivery" in entry)) throw new TypeError("no ledger entry");
+    return { event: asModelEvent(entry.event), delivery: String(entry.delivery) };
+  });
+}
+
+/** Checks what tells a usage event of a model from anything else; the tests check the rest. */
+export function asModelEvent(value: unknown): ModelUsageEvent {
+  const isModelEvent = (event: unknown): event is ModelUsageEvent =>
+    typeof event === "object" && event !== null && "type" in event && event.type === "llm.usage.v1" && "data" in event && "id" in event;
+  if (!isModelEvent(value)) throw new TypeError(`not a model's usage event: ${JSON.stringify(value)}`);
+  return value;
+}
