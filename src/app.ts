@@ -305,7 +305,7 @@ function buildMeter(parts: Parts, { counters, metrics, tracker, feed, hasReceive
     }),
     store,
     counters,
-    jobsFor: (handler, head) => jobsFor(`${handler.id}|${keyFingerprint(head.headers) ?? "-"}`),
+    jobsFor: (handler, head) => jobsFor(() => `${handler.id}|${keyFingerprint(head.headers) ?? "-"}`),
     isEstimateAllowed: settings.estimate,
     hasReceiver,
     isQueueFull: () => settings.queueFull === "drop_newest" && counters.snapshot().reports >= settings.queueMaxEvents,
@@ -324,7 +324,10 @@ function buildMeter(parts: Parts, { counters, metrics, tracker, feed, hasReceive
     onFlowStart: ({ facts, method }) =>
       feed.started({
         flow_id: facts.flowId,
-        started_at: new Date(facts.startedAtMs).toISOString(),
+        // Only asked for when somebody looks.
+        get started_at() {
+          return new Date(facts.startedAtMs).toISOString();
+        },
         meter: facts.meter,
         api: facts.api,
         operation: facts.operation,

@@ -23,7 +23,13 @@ const FLUSH_MS = 250;
 export function createLogger(options: LogOptions): Logger {
   const base = { level: options.level, base: null, timestamp: stdTimeFunctions.isoTime };
   const isText = options.format === "text" || (options.format === "auto" && options.isTerminal);
-  if (isText) return pino(base, textStream(options.stderr));
+  return pino(base, isText ? textStream(options.stderr) : (jsonLines ??= jsonStream()));
+}
+
+/** One for the process, however many loggers there are: it has a timer, and a listener of the process's exit. */
+let jsonLines: DestinationStream | undefined;
+
+function jsonStream(): DestinationStream {
   const stream = destination({ fd: 2, sync: false, minLength: BUFFER_BYTES, periodicFlush: FLUSH_MS });
   // Without a reader of the log there is nobody to tell.
   stream.on("error", () => undefined);
@@ -34,7 +40,7 @@ export function createLogger(options: LogOptions): Logger {
       // The stream was not open yet, or its reader is gone.
     }
   });
-  return pino(base, stream);
+  return stream;
 }
 
 /** The facts of a flow that its log line has. */

@@ -6,9 +6,10 @@
  * set that turns out not to be closed is cut off at MAX_LABEL_VALUES.
  */
 
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { INPUT_CATEGORIES, OUTPUT_CATEGORIES } from "../usage/categories.ts";
 import type { UsageEvent } from "../usage/event-types.ts";
+import { createTally, type Tally } from "./tally.ts";
 
 export interface MetricsOptions {
   /** Read at each scrape. */
@@ -81,37 +82,37 @@ export function createMetrics(options: MetricsOptions): Metrics {
   return {
     flowEnded(flow) {
       const meter = meterLabel(flow.meter);
-      add(counter.requests.labels(meter, statusClass(flow.status)), 1);
-      add(counter.bytes.labels("up"), flow.bytesUp);
-      add(counter.bytes.labels("down"), flow.bytesDown);
-      observe(histogram.flow.labels(meter), flow.latencyMs / 1000);
-      if (flow.timeToFirstByteMs !== null) observe(histogram.firstByte.labels(meter), flow.timeToFirstByteMs / 1000);
+      counter.requests.add(1, meter, statusClass(flow.status));
+      counter.bytes.add(flow.bytesUp, "up");
+      counter.bytes.add(flow.bytesDown, "down");
+      observe(histogram.flow(meter), flow.latencyMs / 1000);
+      if (flow.timeToFirstByteMs !== null) observe(histogram.firstByte(meter), flow.timeToFirstByteMs / 1000);
     },
     eventStored(event) {
       const { meter, completeness, usage_source: source, usage, cost } = event.data;
       const label = meterLabel(meter);
-      add(counter.events.labels(label, completeness, source), 1);
+      counter.events.add(1, label, completeness, source);
       for (const [category, count] of Object.entries(usage)) {
         const kind = event.type === "llm.usage.v1" && TOKEN_CATEGORIES.has(category) ? counter.tokens : counter.units;
-        add(kind.labels(label, categoryLabel(category)), count);
+        kind.add(count, label, categoryLabel(category));
       }
-      if (cost !== null && cost.currency === "USD") add(counter.cost.labels(label), Number(cost.amount));
+      if (cost !== null && cost.currency === "USD") counter.cost.add(Number(cost.amount), label);
     },
-    commitWaited: (seconds) => observe(histogram.commit, seconds),
-    gap: (kind, count) => add(counter.gaps.labels(codeLabel(kind)), count),
-    proxyError: (code) => add(counter.errors.labels(codeLabel(code)), 1),
+    commitWaited: (seconds) => observe(histogram.commit(), seconds),
+    gap: (kind, count) => counter.gaps.add(count, codeLabel(kind)),
+    proxyError: (code) => counter.errors.add(1, codeLabel(code)),
     deliveryAttempted(result, events) {
-      add(counter.deliveries.labels(result), 1);
-      if (result === "delivered") add(counter.delivered, events);
+      counter.deliveries.add(1, result);
+      if (result === "delivered") counter.delivered.add(events);
     },
     tunnelEnded(tunnel) {
-      add(counter.tunnels, 1);
-      add(counter.tunnelBytes.labels("up"), tunnel.bytesUp);
-      add(counter.tunnelBytes.labels("down"), tunnel.bytesDown);
+      counter.tunnels.add(1);
+      counter.tunnelBytes.add(tunnel.bytesUp, "up");
+      counter.tunnelBytes.add(tunnel.bytesDown, "down");
     },
-    leafMinted: () => add(counter.leaves, 1),
-    handshakeFailed: () => add(counter.handshakes, 1),
-    anomaly: (name) => add(counter.anomalies.labels(codeLabel(name)), 1),
+    leafMinted: () => counter.leaves.add(1),
+    handshakeFailed: () => counter.handshakes.add(1),
+    anomaly: (name) => counter.anomalies.add(1, codeLabel(name)),
     text: () => registry.metrics(),
     contentType: registry.contentType,
     registry,
@@ -137,8 +138,7 @@ function addStageGauges(registry: Registry, counters: MetricsOptions["counters"]
 }
 
 function createCounters(registry: Registry) {
-  const counter = <Label extends string>(name: string, help: string, ...labelNames: Label[]): Counter<Label> =>
-    new Counter({ name: PREFIX + name, help, labelNames, registers: [registry] });
+  const counter = (name: string, help: string, ...labelNames: string[]): Tally => createTally(registry, PREFIX + name, help, labelNames);
   return {
     requests: counter("requests_total", "Metered exchanges that ended, by the class of the response's status.", "meter", "status_class"),
     tokens: counter("tokens_total", "Tokens of model responses, by disjoint category.", "meter", "category"),
@@ -158,14 +158,28 @@ function createCounters(registry: Registry) {
   };
 }
 
+/** Each gives the histogram of a meter, made once: looking a label up costs more than observing. */
 function createHistograms(registry: Registry) {
-  const histogram = <Label extends string>(name: string, help: string, buckets: number[], ...labelNames: Label[]): Histogram<Label> =>
-    new Histogram({ name: PREFIX + name, help, buckets, labelNames, registers: [registry] });
+  const histogram = (name: string, help: string, buckets: number[], ...labelNames: string[]): ((...labels: string[]) => Observer) => {
+    const made = new Histogram({ name: PREFIX + name, help, buckets, labelNames, registers: [registry] });
+    const children = new Map<string, Observer>();
+    return (label = "") => {
+      const known = children.get(label);
+      if (known !== undefined) return known;
+      const child = labelNames.length === 0 ? made : made.labels(label);
+      children.set(label, child);
+      return child;
+    };
+  };
   return {
     commit: histogram("commit_wait_seconds", "How long the last byte of a response waited for its usage to be on disk.", COMMIT_BUCKETS),
     flow: histogram("flow_duration_seconds", "From the request's head to the end of the response.", FLOW_BUCKETS, "meter"),
     firstByte: histogram("time_to_first_byte_seconds", "From the request's head to the first byte of the response.", FLOW_BUCKETS, "meter"),
   };
+}
+
+interface Observer {
+  observe(value: number): void;
 }
 
 /** Lets the first MAX_LABEL_VALUES distinct values pass and calls the rest `other`. */
@@ -183,11 +197,7 @@ function statusClass(status: number | null): string {
   return status === null || status < 100 || status > 599 ? "none" : `${Math.floor(status / 100)}xx`;
 }
 
-/** prom-client throws at a negative or non-finite increment. */
-function add(counter: { inc(value: number): void }, value: number): void {
-  if (Number.isFinite(value) && value > 0) counter.inc(value);
-}
-
-function observe(histogram: { observe(value: number): void }, value: number): void {
+/** prom-client throws at a value that is no number. */
+function observe(histogram: Observer, value: number): void {
   if (Number.isFinite(value) && value >= 0) histogram.observe(value);
 }

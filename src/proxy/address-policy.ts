@@ -27,7 +27,7 @@ export function createAddressPolicy(options: AddressPolicyOptions): AddressPolic
   const denied = blockList(options.denied);
   const isDenied = (address: string, port: number, isExempt: boolean): boolean => {
     if (options.ownPorts().has(port) && isLocal(address)) return true;
-    return !isExempt && denied.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
+    return !isExempt && (isInList(denied, address) || isInList(denied, reachedBy(address)));
   };
   return {
     check(address, port, isExempt) {
@@ -73,8 +73,21 @@ const LOCAL = blockList(["127.0.0.0/8", "0.0.0.0/8", "::1/128", "::/128"]);
 
 /** Loopback, unspecified, or an address of one of this machine's interfaces. */
 function isLocal(address: string): boolean {
-  const family = isIP(address) === 6 ? "ipv6" : "ipv4";
-  if (LOCAL.check(address, family)) return true;
-  const plain = address.toLowerCase().replace(/^::ffff:/, "");
-  return Object.values(networkInterfaces()).some((entries) => entries?.some((entry) => entry.address === plain) ?? false);
+  if (isInList(LOCAL, address)) return true;
+  const own = Object.values(networkInterfaces()).flatMap((entries) => entries ?? []);
+  return isInList(blockList(own.map((entry) => entry.address)), address);
+}
+
+const UNSPECIFIED_V4 = blockList(["0.0.0.0/32"]);
+const UNSPECIFIED_V6 = blockList(["::/128"]);
+
+/** Connecting to the unspecified address reaches loopback. */
+function reachedBy(address: string): string {
+  if (isInList(UNSPECIFIED_V4, address)) return "127.0.0.1";
+  return isInList(UNSPECIFIED_V6, address) ? "::1" : address;
+}
+
+/** Any spelling of an address, IPv4-mapped IPv6 included. */
+function isInList(list: BlockList, address: string): boolean {
+  return list.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
 }

@@ -4,7 +4,7 @@
  */
 
 import { mkdtemp, rm } from "node:fs/promises";
-import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import { ServerResponse, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -60,15 +60,16 @@ export async function listenFront(host: string, port: number, handlers: FrontHan
 function listen(host: string, port: number, caDir: string, handlers: FrontHandlers): Promise<Server> {
   return new Promise((resolve, reject) => {
     const proxy = new MitmProxy();
-    // Its own handler prints to the console; a failed listen is reported once, by us.
+    // Its own handlers print to the console; a failed listen is reported once, by us.
     proxy._onError = (_kind: string, _context: unknown, error: Error) => reject(error);
+    proxy._onSocketError = () => undefined;
     proxy.onConnect((request, socket, first) => {
       // Never calling back keeps the socket ours.
       handlers.onConnect(request, socket as Socket, first);
     });
-    proxy.onRequest((context) => {
-      handlers.onRequest(context.clientToProxyRequest, context.proxyToClientResponse);
-    });
+    // Taken over before its onRequest hook: by then it has cut the authority out of an absolute-form target, and it
+    // answers a request without a Host by itself.
+    proxy._onHttpServerRequest = (_isTls, request, response) => handlers.onRequest(request, response);
     proxy.listen({ host, port, sslCaDir: caDir }, (error) => {
       const server = proxy.httpServer;
       if (error !== undefined && error !== null) reject(error);
@@ -85,12 +86,8 @@ function listen(host: string, port: number, caDir: string, handlers: FrontHandle
 
 /** A head that is no HTTP, or is too large. The answer says so; the connection ends. */
 function answerClientError(error: Error, socket: Socket): void {
-  if (!socket.writable || socket.destroyed) {
-    socket.destroy();
-    return;
-  }
   const code = errorCode(error);
-  if (code === "ECONNRESET" || code === "EPIPE") {
+  if (!socket.writable || socket.destroyed || code === "ECONNRESET" || code === "EPIPE" || isAnswering(socket)) {
     socket.destroy();
     return;
   }
@@ -102,4 +99,13 @@ function answerClientError(error: Error, socket: Socket): void {
         : { status: 400, code: "bad_request", message: "this is not a valid HTTP request" };
   socket.on("error", () => socket.destroy());
   socket.end(rawAnswer(answer), () => socket.destroy());
+}
+
+/**
+ * Whether a response has begun on the connection: an answer of ours would be taken for a part of it. `_httpMessage` is
+ * where Node's own clientError handling looks for it (lib/_http_server.js, socketOnError).
+ */
+function isAnswering(socket: Socket): boolean {
+  const message: unknown = Reflect.get(socket, "_httpMessage");
+  return message instanceof ServerResponse && message.headersSent;
 }

@@ -45,6 +45,9 @@ export interface ProxyOptions {
   readonly onTunnelEnd: (report: TunnelReport) => void;
   /** A client's TLS handshake failed: it does not trust our CA, most likely. */
   readonly onHandshakeError: (host: string, error: Error) => void;
+  /** Bounds of a client that was let in and does nothing: for its TLS handshake, then for its first request. Default 30 s, 75 s. */
+  readonly handshakeTimeoutMs?: number;
+  readonly firstRequestTimeoutMs?: number;
 }
 
 export interface ProxyServer {
@@ -57,9 +60,10 @@ export interface ProxyServer {
 }
 
 const HANDSHAKE_TIMEOUT_MS = 30_000;
+const FIRST_REQUEST_TIMEOUT_MS = 75_000;
 const ESTABLISHED = "HTTP/1.1 200 Connection Established\r\n\r\n";
 
-/** Starts front. Rejects with the listen error. */
+/** Starts listening. Rejects with the listen error. */
 export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
   const own = { port: options.port };
   const policy = createAddressPolicy({
@@ -74,7 +78,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
   });
   const upstream = createUpstream({ dialer, idleTimeoutMs: options.idleTimeoutMs });
   const authenticate = createProxyAuth(options.proxyTokens);
-  const terminator = createTerminator({ contextFor: options.contextFor, handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS });
+  const terminator = createTerminator({ contextFor: options.contextFor, handshakeTimeoutMs: options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS });
   const deps: ExchangeDeps = { upstream, observer: options.observer, gate: options.gate, now: options.now, onProxyAnswer: options.onProxyAnswer };
   const sockets = new Set<Socket>();
   const routes = new WeakMap<Socket, ExchangeRoute>();
@@ -82,6 +86,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
   const inner = createServer();
   tuneServer(inner);
   inner.on("request", (request, response) => {
+    request.socket.setTimeout(0);
     const route = routes.get(request.socket);
     const url = request.url ?? "";
     if (route === undefined) request.socket.destroy();
@@ -138,6 +143,8 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
     terminator.terminate(socket, route.target.host, {
       onSecure: (tls) => {
         routes.set(tls, route);
+        // Node's own bound is kept by listening servers only.
+        tls.setTimeout(options.firstRequestTimeoutMs ?? FIRST_REQUEST_TIMEOUT_MS);
         inner.emit("connection", tls);
       },
       onPlain: (plain) => tunnel(plain, route.target, true),

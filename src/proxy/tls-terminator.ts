@@ -59,12 +59,22 @@ export function createTerminator(options: TerminatorOptions): Terminator {
 function handshake(socket: Socket, context: SecureContext, timer: NodeJS.Timeout, callbacks: TerminatorCallbacks): void {
   const tls = new TLSSocket(socket, { isServer: true, secureContext: context, ALPNProtocols: ["http/1.1"], requestCert: false });
   let isSecure = false;
-  tls.on("error", (error) => {
+  let hasFailed = false;
+  const fail = (error: Error): void => {
     clearTimeout(timer);
     tls.destroy();
     socket.destroy();
-    if (!isSecure) callbacks.onError(error);
-  });
+    if (!isSecure && !hasFailed) callbacks.onError(error);
+    hasFailed = true;
+  };
+  tls.on("error", fail);
+  // Both sockets allow half-open: without this a client that leaves inside the handshake would stay until the timer. The
+  // raw socket is the one that sees an end which came before TLS took over.
+  const ended = (): void => {
+    if (!isSecure) fail(new Error("closed during the TLS handshake"));
+  };
+  tls.once("end", ended);
+  socket.once("end", ended);
   // Two sockets, one connection: whatever ends one ends the other.
   tls.once("close", () => socket.destroy());
   socket.once("close", () => tls.destroy());

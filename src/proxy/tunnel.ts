@@ -11,14 +11,17 @@ export interface TunnelReport {
   readonly durationMs: number;
 }
 
-/** Joins two connected sockets (both with allowHalfOpen) until both are closed, then reports. */
+/**
+ * Joins two connected sockets (both with allowHalfOpen) until both are closed, then reports. The upstream socket is the
+ * one that counts: the downstream one has read the CONNECT request too.
+ */
 export function joinSockets(downstream: Socket, upstream: Socket, onEnd: (bytesUp: number, bytesDown: number) => void): void {
   let open = 2;
   const closed = (other: Socket): void => {
     // A closed side has nothing more to say; what it said before is flushed by end().
     if (!other.destroyed) other.destroySoon();
     open -= 1;
-    if (open === 0) onEnd(downstream.bytesRead, upstream.bytesRead);
+    if (open === 0) onEnd(upstream.bytesWritten, upstream.bytesRead);
   };
   const failed = (side: Socket, other: Socket): void => {
     side.destroy();

@@ -64,8 +64,11 @@ export interface DurableStore extends Store {
 
 const DEFAULT_BUSY_TIMEOUT_MS = 2000;
 
-/** Most flows begin and end within it, so that their intents are never written. */
+/** A group's age when it is sent. */
 const RELAXED_WAIT_MS = 50;
+
+/** A flow's age when its intent is sent. Most flows end within it, so that their intents are never written. */
+const RELAXED_INTENT_WAIT_MS = 1000;
 
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 1000;
@@ -87,7 +90,7 @@ export async function openStore(options: StoreOptions): Promise<DurableStore> {
 
 class StoreClient implements DurableStore {
   readonly #options: StoreOptions;
-  readonly #outgoing = new OutgoingGroups();
+  readonly #outgoing: OutgoingGroups;
   readonly #link: WorkerLink;
   readonly #taken = new Set<string>();
   readonly #jobs = new Map<string, number>();
@@ -106,6 +109,7 @@ class StoreClient implements DurableStore {
 
   constructor(options: StoreOptions) {
     this.#options = options;
+    this.#outgoing = new OutgoingGroups(options.durability === "strict" ? 0 : RELAXED_INTENT_WAIT_MS);
     this.#link = new WorkerLink({
       setup: () => ({
         ...setupOf(options),
@@ -150,7 +154,7 @@ class StoreClient implements DurableStore {
 
   begin(intent: FlowIntent): void {
     if (this.#closed !== undefined) return;
-    this.#outgoing.begin(intent);
+    this.#outgoing.begin(intent, performance.now());
     this.#schedule();
   }
 
@@ -263,6 +267,7 @@ class StoreClient implements DurableStore {
   /** Sends all groups; while storing fails only one, to see whether it works again. */
   #flush(): void {
     if (!this.#link.isUp) return;
+    if (this.#outgoing.ripen(this.#closed === undefined ? performance.now() : Number.POSITIVE_INFINITY)) this.#schedule();
     for (;;) {
       if (this.#retryMs !== undefined && this.#outgoing.inFlight > 0) return;
       const group = this.#outgoing.next();

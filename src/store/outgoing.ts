@@ -40,11 +40,19 @@ export interface Stored {
 }
 
 export class OutgoingGroups {
+  readonly #intentWaitMs: number;
+  /** Intents that wait for their flow to grow old; in order of beginning. Most flows end first, and theirs are never built. */
+  readonly #young = new Map<string, { readonly intent: FlowIntent; readonly sinceMs: number }>();
   #open = emptyGroup(1);
   readonly #sealed: Group[] = [];
   readonly #inFlight: Group[] = [];
   #records = 0;
   #bytes = 0;
+
+  /** `intentWaitMs`: how old a flow is before its intent is written. */
+  constructor(intentWaitMs: number) {
+    this.#intentWaitMs = intentWaitMs;
+  }
 
   /** Records that are not known to be stored. */
   get records(): number {
@@ -52,7 +60,7 @@ export class OutgoingGroups {
   }
 
   get isEmpty(): boolean {
-    return this.#inFlight.length === 0 && this.#sealed.length === 0 && !hasContent(this.#open);
+    return this.#young.size === 0 && this.#inFlight.length === 0 && this.#sealed.length === 0 && !hasContent(this.#open);
   }
 
   get inFlight(): number {
@@ -69,12 +77,25 @@ export class OutgoingGroups {
     return (this.#inFlight[0] ?? this.#sealed[0] ?? this.#open).seq;
   }
 
+  begin(intent: FlowIntent, nowMs: number): void {
+    this.#young.set(intent.flowId, { intent, sinceMs: nowMs });
+  }
+
+  /** Moves the intents that are old enough at `nowMs` into the open group; true when younger ones are left. */
+  ripen(nowMs: number): boolean {
+    for (const [flowId, { intent, sinceMs }] of this.#young) {
+      if (sinceMs + this.#intentWaitMs > nowMs) return true;
+      this.#young.delete(flowId);
+      this.#write(intent);
+    }
+    return false;
+  }
+
   /** An intent that does not fit in memory is left out: its flow's records are still counted. */
-  begin(intent: FlowIntent): void {
-    const bytes = intent.unknownEvent.length;
-    if (this.#bytes + bytes > MAX_BYTES) return;
-    this.#open.begins.set(intent.flowId, intent);
-    this.#grow(bytes);
+  #write({ flowId, startedAtMs, unknownEvent }: FlowIntent): void {
+    if (this.#bytes + unknownEvent.length > MAX_BYTES) return;
+    this.#open.begins.set(flowId, { flowId, startedAtMs, unknownEvent });
+    this.#grow(unknownEvent.length);
   }
 
   commit(flowId: string, records: readonly LedgerRecord[]): Promise<void> {
@@ -143,6 +164,7 @@ export class OutgoingGroups {
   }
 
   #endFlow(group: Group, flowId: string): void {
+    if (this.#young.delete(flowId)) return;
     const begun = group.begins.get(flowId);
     if (begun === undefined) {
       group.ends.push(flowId);

@@ -89,9 +89,9 @@ function readHeaders(headers: RawHeaders, claimed: Partial<Record<Field, string>
   }
 }
 
-/** Trimmed, without control characters, at most MAX_VALUE_CHARS; undefined when nothing is left. */
+/** Trimmed, without control characters, at most MAX_VALUE_CHARS (no half of a character pair); undefined when nothing is left. */
 function clean(value: string): string | undefined {
   // eslint-disable-next-line no-control-regex -- control characters are what is taken out
-  const text = value.replace(/[\u0000-\u001f\u007f]/g, "").trim().slice(0, MAX_VALUE_CHARS);
+  const text = value.replace(/[\u0000-\u001f\u007f]/g, "").trim().slice(0, MAX_VALUE_CHARS).toWellFormed();
   return text === "" ? undefined : text;
 }

@@ -5,7 +5,7 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { writeFileSync, renameSync } from "node:fs";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { rename, writeFile } from "node:fs/promises";
 
 export interface CounterSnapshot {
@@ -32,13 +32,13 @@ export interface Counters {
   reportsFound(count: number): void;
   snapshot(): CounterSnapshot;
   onChange(listener: () => void): void;
-  /** Writes the pending file once more, at once. */
+  /** Writes the pending file a last time, at once. */
   close(): void;
 }
 
 export interface CountersOptions {
   readonly pendingFile: string | undefined;
-  /** Told once when the file cannot be written, and once when it can again. */
+  /** Told when the file cannot be written: once, and again only after it could be. */
   readonly onFileError: (error: unknown) => void;
   readonly now: () => number;
 }
@@ -102,6 +102,7 @@ function createPendingFile(path: string, counts: CounterSnapshot, options: Count
   let isDirty = false;
   let isBusy = false;
   let isFaulty = false;
+  let isClosed = false;
   let timer: NodeJS.Timeout | undefined;
 
   const text = (): string =>
@@ -112,14 +113,27 @@ function createPendingFile(path: string, counts: CounterSnapshot, options: Count
     isDirty = false;
     try {
       await writeFile(temp, text());
-      await rename(temp, path);
+      // The last truth may have been written meanwhile.
+      if (!isClosed) await rename(temp, path);
       isFaulty = false;
+    } catch (error) {
+      if (!isFaulty && !isClosed) options.onFileError(error);
+      isFaulty = true;
+    }
+    isBusy = false;
+    if (isClosed) writeLast();
+    else if (isDirty) schedule(WRITE_EVERY_MS);
+  };
+  /** A temporary file of its own: the other one may be in the middle of a write. */
+  const writeLast = (): void => {
+    try {
+      writeFileSync(`${temp}.last`, text());
+      renameSync(`${temp}.last`, path);
+      rmSync(temp, { force: true });
     } catch (error) {
       if (!isFaulty) options.onFileError(error);
       isFaulty = true;
     }
-    isBusy = false;
-    if (isDirty) schedule(WRITE_EVERY_MS);
   };
   const schedule = (delayMs: number): void => {
     timer ??= setTimeout(() => void write(), delayMs).unref();
@@ -127,16 +141,12 @@ function createPendingFile(path: string, counts: CounterSnapshot, options: Count
   return {
     touch() {
       isDirty = true;
-      if (!isBusy) schedule(WRITE_EVERY_MS);
+      if (!isBusy && !isClosed) schedule(WRITE_EVERY_MS);
     },
     close() {
       clearTimeout(timer);
-      try {
-        writeFileSync(temp, text());
-        renameSync(temp, path);
-      } catch (error) {
-        if (!isFaulty) options.onFileError(error);
-      }
+      isClosed = true;
+      writeLast();
     },
   };
 }

@@ -154,8 +154,19 @@ function sourceOf(reading: Reading): "provider" | "estimate" | "none" {
   return reading.kind === "measured" ? reading.source : "none";
 }
 
+const SECOND_MS = 1000;
+let lastSecond = Number.NaN;
+let lastPrefix = "";
+
+/** As `Date.toISOString`. The second's text is kept, because events come close together and formatting a date is slow. */
 function isoTime(epochMs: number): string {
-  return new Date(epochMs).toISOString();
+  const whole = Math.trunc(epochMs);
+  const second = Math.floor(whole / SECOND_MS);
+  if (second !== lastSecond) {
+    lastPrefix = new Date(second * SECOND_MS).toISOString().slice(0, -4);
+    lastSecond = second;
+  }
+  return `${lastPrefix}${String(whole - second * SECOND_MS).padStart(3, "0")}Z`;
 }
 
 /** Milliseconds with one decimal. */

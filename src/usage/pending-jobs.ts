@@ -11,8 +11,8 @@ const MAX_JOBS = 10_000;
 const MAX_AGE_MS = 30 * 24 * 3_600_000;
 const MAX_ID_CHARS = 256;
 
-/** `scope` separates handlers and credentials: an id means nothing outside of its own. */
-export function createPendingJobs(store: Pick<Store, "pendingJobs" | "saveJob" | "removeJob">, now: () => number): (scope: string) => PendingJobs {
+/** `scope` separates handlers and credentials: an id means nothing outside of its own. Asked only when there is an id. */
+export function createPendingJobs(store: Pick<Store, "pendingJobs" | "saveJob" | "removeJob">, now: () => number): (scope: () => string) => PendingJobs {
   const makeRoom = (): void => {
     const oldestAllowed = now() - MAX_AGE_MS;
     for (const [key, startedAtMs] of store.pendingJobs) {
@@ -24,10 +24,10 @@ export function createPendingJobs(store: Pick<Store, "pendingJobs" | "saveJob" |
     start(responseId) {
       if (responseId === "" || responseId.length > MAX_ID_CHARS) return;
       makeRoom();
-      store.saveJob(`${scope}|${responseId}`, now());
+      store.saveJob(`${scope()}|${responseId}`, now());
     },
     finish(responseId) {
-      const key = `${scope}|${responseId}`;
+      const key = `${scope()}|${responseId}`;
       if (!store.pendingJobs.has(key)) return false;
       store.removeJob(key);
       return true;

@@ -112,6 +112,7 @@ describe("a group commit", () => {
     await Promise.resolve();
     store.begin(intent("long"));
     await store.commit("short", [record("short")]);
+    await until(() => other.prepare("SELECT flow_id FROM intents").all().length > 0, "the intent of the flow that goes on");
     expect(other.prepare("SELECT flow_id FROM intents").all()).toEqual([{ flow_id: "long" }]);
     expect(other.prepare("SELECT count(*) AS n FROM seen").get()).toMatchObject({ n: 1 });
     other.close();

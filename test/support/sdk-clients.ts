@@ -22,8 +22,9 @@ export function sdkClients(program: Pick<Program, "proxyUrl" | "caFile">, proxyU
     requestTls: { ca: readFileSync(program.caFile, "utf8") },
     ...(proxyUser === undefined ? {} : { token: `Basic ${Buffer.from(proxyUser).toString("base64")}` }),
   });
-  // The fetch of the undici that the agent is of: the one in Node is of another version.
-  const fetch = Object.assign((input: unknown, init?: object) => Reflect.apply(undiciFetch, undefined, [input, { ...init, dispatcher: agent }]), {});
+  // The fetch of the undici that the agent is of: the one in Node is of another version, and the types of the two differ.
+  const fetch = (input: string | URL | Request, init?: RequestInit): Promise<Response> =>
+    Reflect.apply(undiciFetch, undefined, [input, { ...init, dispatcher: agent }]);
   return {
     anthropic: new Anthropic({ apiKey: API_KEY, maxRetries: 0, fetch }),
     openai: new OpenAI({ apiKey: API_KEY, maxRetries: 0, fetch }),

@@ -14,6 +14,7 @@ import { createSimulatedTls, type SimulatedTls } from "../../src/demo/simulated-
 import type { ModelUsageEvent } from "../../src/usage/event-types.ts";
 import { startProgram, type Program } from "./program.ts";
 import { startReceiver, type Receiver, type ReceiverOptions } from "./receiver.ts";
+import { startScriptedUpstream, type ScriptedUpstream } from "./scripted-upstream.ts";
 import { until } from "./until.ts";
 
 /** One record of `/api/v1/events`. */
@@ -31,6 +32,8 @@ export interface Stage {
   readonly upstreamCaFile: string;
   readonly anthropic: SimulatedServer;
   readonly openai: SimulatedServer;
+  /** Behind GATEWAY. */
+  readonly gateway: ScriptedUpstream;
   readonly receiver: Receiver;
   /** Settings of a program on this stage, save for its ports. */
   readonly env: Readonly<Record<string, string>>;
@@ -45,31 +48,30 @@ export interface Stage {
 
 export const WEBHOOK_SECRET = `whsec_${Buffer.from("thirty-two bytes of test secret!").toString("base64")}`;
 
-export interface StageOptions extends Pick<ReceiverOptions, "answer"> {
-  /** `HOST:PORT:TOHOST:TOPORT` before those of the simulated providers. */
-  readonly connectTo?: readonly string[];
-  /** DNS names of the upstream certificate beside those of the providers. */
-  readonly names?: readonly string[];
-}
+/** A host of nobody's, bound to Anthropic's meter: its answers are the test's own. */
+export const GATEWAY = "gateway.example";
 
-export async function openStage(options: StageOptions = {}): Promise<Stage> {
+/** `answer`: what the receiver says to each post; without it, 204. */
+export async function openStage(answer?: ReceiverOptions["answer"]): Promise<Stage> {
   const dir = await mkdtemp(join(tmpdir(), "tallyman-e2e-"));
-  const tls = await createSimulatedTls(options.names ?? []);
+  const tls = await createSimulatedTls([GATEWAY]);
   const upstreamCaFile = join(dir, "upstream-ca.pem");
   await writeFile(upstreamCaFile, tls.ca);
   const anthropic = await startSimulatedAnthropic({ tls });
   const openai = await startSimulatedOpenAi({ tls });
-  const receiver = await startReceiver({ secret: WEBHOOK_SECRET, ...(options.answer === undefined ? {} : { answer: options.answer }) });
+  const receiver = await startReceiver({ secret: WEBHOOK_SECRET, ...(answer === undefined ? {} : { answer }) });
+  const gateway = await startScriptedUpstream(tls);
   const programs: Program[] = [];
   const env = {
     TALLYMAN_CA_DIR: join(dir, "certs"),
     TALLYMAN_DATA_DIR: join(dir, "data"),
     TALLYMAN_UPSTREAM_CA_FILE: upstreamCaFile,
     TALLYMAN_CONNECT_TO: [
-      ...(options.connectTo ?? []),
+      `${GATEWAY}:443:127.0.0.1:${gateway.port}`,
       `api.anthropic.com:443:127.0.0.1:${anthropic.port}`,
       `api.openai.com:443:127.0.0.1:${openai.port}`,
     ].join(","),
+    TALLYMAN_INTERCEPT_HOSTS: `${GATEWAY}=anthropic`,
     TALLYMAN_WEBHOOK_URL: receiver.url,
     TALLYMAN_WEBHOOK_SECRET: WEBHOOK_SECRET,
     TALLYMAN_WEBHOOK_BATCH_MAX_WAIT: "20ms",
@@ -87,6 +89,7 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
     upstreamCaFile,
     anthropic,
     openai,
+    gateway,
     receiver,
     env,
     async start(further = {}) {
@@ -101,10 +104,35 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
     },
     async close() {
       await Promise.all(programs.filter(({ exitCode }) => exitCode === undefined).map((program) => program.kill9()));
+      gateway.close();
       await Promise.all([anthropic.close(), openai.close(), receiver.close()]);
       await rm(dir, { recursive: true, force: true });
     },
   };
+}
+
+/** The hand-over counters and the durable gaps, as `/api/v1/counters` has them. */
+export interface CountersAnswer {
+  readonly flows: number;
+  readonly buffered: number;
+  readonly reports: number;
+  readonly ledger: { readonly pending: number; readonly records: number; readonly gaps: Readonly<Record<string, number>> };
+}
+
+export async function countersOf(program: Program): Promise<CountersAnswer> {
+  const isCounters = (value: unknown): value is CountersAnswer =>
+    typeof value === "object" && value !== null && "flows" in value && "buffered" in value && "reports" in value && "ledger" in value;
+  const answer = await program.get("/api/v1/counters");
+  if (!isCounters(answer)) throw new TypeError(`no counters: ${JSON.stringify(answer)}`);
+  return answer;
+}
+
+/** Waits until nothing is under way, unstored or undelivered. */
+export async function settled(program: Program): Promise<void> {
+  await until(async () => {
+    const { flows, buffered, reports, ledger } = await countersOf(program);
+    return flows + buffered + reports + ledger.pending === 0;
+  }, "the counters to come to zero");
 }
 
 /** Every ledger record that a program shows, oldest first. */
