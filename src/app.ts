@@ -487,7 +487,7 @@ function buildAdmin(parts: Parts, { counters, metrics, tracker, feed, delivery, 
 function readiness(store: DurableStore, delivery: Delivery | undefined): { ready: boolean; reasons: readonly string[] } {
   const reasons: string[] = [];
   const state = delivery?.state();
-  if (store.unstored > MAX_UNSTORED) reasons.push("usage cannot be written to TALLYMAN_DATA_DIR; see the log");
+  if (store.failure !== undefined) reasons.push(`usage cannot be written to TALLYMAN_DATA_DIR (${store.failure}); see the log`);
   const isStoring = reasons.length === 0;
   const isPaused = state?.status === "paused";
   if (state !== undefined && (isPaused || state.status === "retrying")) {
@@ -495,8 +495,6 @@ function readiness(store: DurableStore, delivery: Delivery | undefined): { ready
   }
   return { ready: isStoring && !isPaused, reasons };
 }
-
-const MAX_UNSTORED = 1000;
 
 interface DrainParts {
   readonly state: { isDraining: boolean };

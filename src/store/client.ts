@@ -20,7 +20,7 @@ import type {
   UsageQuery,
   UsageRow,
 } from "./store.ts";
-import { StoreError } from "./store-error.ts";
+import { StoreError, type StoreErrorCode } from "./store-error.ts";
 import { WorkerLink } from "./worker-link.ts";
 
 export { openLedgerReader } from "./reader.ts";
@@ -102,6 +102,7 @@ class StoreClient implements DurableStore {
   #isScheduled = false;
   /** Undefined while all is well. */
   #retryMs: number | undefined;
+  #failure: StoreErrorCode | undefined;
   #isHeartbeatLost = false;
   #pruneTimer: NodeJS.Timeout | undefined;
   #closed: Promise<void> | undefined;
@@ -146,6 +147,10 @@ class StoreClient implements DurableStore {
 
   get unstored(): number {
     return this.#outgoing.records;
+  }
+
+  get failure(): StoreErrorCode | undefined {
+    return this.#failure;
   }
 
   get pendingJobs(): ReadonlyMap<string, number> {
@@ -236,6 +241,7 @@ class StoreClient implements DurableStore {
     await this.#settle();
     if (!this.#outgoing.isEmpty) {
       this.#options.logger?.error({ records: this.#outgoing.records }, "the store closes with records that could not be written; they are lost");
+      this.#outgoing.abandon(new StoreError("store_closed", "The store closed before this could be written."));
     }
     await this.#link.close();
   }
@@ -275,7 +281,9 @@ class StoreClient implements DurableStore {
       this.#link.post(group);
     }
     // A worker that died with nothing to do has failed nobody.
-    if (this.#outgoing.isEmpty) this.#retryMs = undefined;
+    if (!this.#outgoing.isEmpty) return;
+    this.#retryMs = undefined;
+    this.#failure = undefined;
   }
 
   #notice(notice: Extract<FromWorker, { kind: "written" | "refused" | "adopted" | "heartbeat" }>): void {
@@ -297,6 +305,7 @@ class StoreClient implements DurableStore {
     const { pendingEvents, pendingBytes } = this.#outgoing.stored(seq);
     if (this.#retryMs !== undefined) {
       this.#retryMs = undefined;
+      this.#failure = undefined;
       this.#options.logger?.info({ waiting: this.#outgoing.records }, "the store writes again");
       this.#flush();
     }
@@ -305,7 +314,8 @@ class StoreClient implements DurableStore {
   }
 
   #failed(error: StoreError): void {
-    this.#outgoing.refused(error);
+    this.#outgoing.refused();
+    this.#failure = error.code;
     if (this.#retryMs === undefined) {
       this.#options.logger?.error({ code: error.code, reason: error.message }, "the store cannot write; records are kept in memory and tried again");
     }

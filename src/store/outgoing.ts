@@ -156,10 +156,15 @@ export class OutgoingGroups {
     return { pendingEvents, pendingBytes };
   }
 
-  /** Nothing could be stored: every commit so far rejects, and every group waits to be sent again in its old order. */
-  refused(error: StoreError): void {
+  /** Nothing could be stored: every group waits to be sent again in its old order. */
+  refused(): void {
     this.#seal();
     this.#sealed.unshift(...this.#inFlight.splice(0));
+  }
+
+  /** The store closes: what is not stored by now is lost, and its commits reject. */
+  abandon(error: StoreError): void {
+    this.refused();
     for (const group of this.#sealed) group.outcome?.reject(error);
   }
 

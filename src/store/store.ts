@@ -99,10 +99,12 @@ export interface Store {
   begin(intent: FlowIntent): void;
   /**
    * Ends a flow: its records are stored and its intent removed in one transaction. Resolves once they are on disk
-   * (fsynced). Rejects with a StoreError when they cannot be stored; they then stay in memory, bounded, and are
-   * tried again with the next group.
+   * (fsynced under `strict`), however late: what cannot be written stays in memory and is tried again. Rejects with a
+   * StoreError only when the records are lost (`memory_full`: the bound of that memory; `store_closed`).
    */
   commit(flowId: string, records: readonly LedgerRecord[]): Promise<void>;
+  /** Why nothing can be written at the moment; undefined while all is well. */
+  readonly failure: string | undefined;
   /** Adds to a durable gap counter (`commit_timeout`, `queue_full` …). Never throws. */
   recordGap(kind: string, count: number): void;
   /** Takes the next batch of this process's pending events, oldest first; undefined when there is none. */

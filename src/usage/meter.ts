@@ -22,7 +22,7 @@ export interface MeterOptions {
   readonly attribute: (head: FlowHead) => Attribution;
   readonly isBillable: (meter: string, head: FlowHead) => boolean;
   readonly events: EventBuilder;
-  readonly store: Pick<Store, "begin" | "commit" | "recordGap">;
+  readonly store: Pick<Store, "begin" | "commit" | "recordGap" | "failure">;
   readonly counters: Counters;
   readonly jobsFor: (handler: Handler, head: FlowHead) => PendingJobs;
   readonly isEstimateAllowed: boolean;
@@ -269,8 +269,8 @@ class MeteredFlow implements FlowTap, ActiveFlow {
       this.#lease.store(records.filter((record) => record.delivery === "pending").length);
       isolate(options, () => options.onStored(stored));
     } catch (error) {
-      // The store keeps what it could not write and counts what it lost; it has said so.
-      options.logger.debug({ err: error }, "usage not stored yet");
+      // The store has counted what it lost and said so.
+      options.logger.debug({ err: error }, "usage could not be stored");
       this.#lease.drop();
     }
   }
@@ -305,6 +305,12 @@ class MeteredFlow implements FlowTap, ActiveFlow {
   #boundedWait(stored: Promise<void>): Promise<void> | undefined {
     const { isStrict, commitWaitMs, monotonicMs, store, onCommitWait } = this.#options;
     if (!isStrict) return undefined;
+    if (store.failure !== undefined) {
+      // Nothing can be written now: waiting would only delay the traffic.
+      store.recordGap("commit_timeout", 1);
+      isolate(this.#options, () => onCommitWait(0, true));
+      return undefined;
+    }
     const from = monotonicMs();
     return new Promise((resolve) => {
       const timer = setTimeout(() => {

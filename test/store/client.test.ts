@@ -153,22 +153,21 @@ describe("a group commit", () => {
 });
 
 describe("a store that cannot write", () => {
-  it("rejects, keeps the records, and stores them once when the lock is gone", async () => {
+  it("keeps the records, says why, and stores them once when the lock is gone", async () => {
     const dataDir = temporaryFolder();
     const logger = recordingLogger();
     const store = await openTestStore(dataDir, { busyTimeoutMs: 50, logger });
     const other = connect(dataDir);
     other.exec("BEGIN IMMEDIATE");
     store.begin(intent("open"));
-    const failures = await Promise.all(
-      ["a", "b"].map((id) => store.commit(id, [record(id)]).then(() => undefined, (error: unknown) => error)),
-    );
-    expect(failures.every((failure) => failure instanceof StoreError && failure.code === "database_locked")).toBe(true);
-    const late = store.commit("c", [record("c")]).then(() => "stored", () => "rejected");
+    const early = ["a", "b"].map((id) => store.commit(id, [record(id)]));
+    await until(() => store.failure === "database_locked", "the store to say that it cannot write");
+    const late = store.commit("c", [record("c")]);
     expect(store.unstored).toBe(3);
-    await late;
     other.exec("COMMIT");
     other.close();
+    await Promise.all([...early, late]);
+    expect(store.failure).toBeUndefined();
     await until(() => store.unstored === 0, "everything is stored");
     expect((await store.events({})).map((each) => each.id)).toEqual(["a", "b", "c"]);
     expect(logger.lines.filter((line) => line.includes("cannot write"))).toHaveLength(1);
@@ -181,13 +180,11 @@ describe("a store that cannot write", () => {
     const other = connect(dataDir);
     other.exec("BEGIN IMMEDIATE");
     const ids = Array.from({ length: 10_003 }, (_, i) => `flow-${i}`);
-    const codes = await Promise.all(
-      ids.map((id) => store.commit(id, [record(id)]).then(() => "stored", (error: unknown) => (error instanceof StoreError ? error.code : "other"))),
-    );
-    expect(codes.filter((code) => code === "memory_full")).toHaveLength(3);
+    const outcomes = ids.map((id) => store.commit(id, [record(id)]).then(() => "stored", (error: unknown) => (error instanceof StoreError ? error.code : "other")));
     expect(store.unstored).toBe(10_000);
     other.exec("COMMIT");
     other.close();
+    expect((await Promise.all(outcomes)).filter((code) => code === "memory_full")).toHaveLength(3);
     await until(() => store.unstored === 0, "everything is stored");
     await store.commit("last", []);
     expect(await store.counts()).toMatchObject({ records: 10_000, gaps: { memory_full: 3 } });
@@ -197,13 +194,13 @@ describe("a store that cannot write", () => {
     const dataDir = temporaryFolder();
     const store = await openTestStore(dataDir, { maxBytes: 200 * 1024, busyTimeoutMs: 5000 });
     let n = 0;
-    let code: string | undefined;
-    while (code === undefined) {
+    while (store.failure === undefined) {
       const id = `flow-${n++}`;
       store.begin(intent(id));
-      code = await store.commit(id, [record(id)]).then(() => undefined, (error: unknown) => (error instanceof StoreError ? error.code : "other"));
+      const stored = store.commit(id, [record(id)]);
+      await Promise.race([stored, until(() => store.failure !== undefined, "the disk to be full")]);
     }
-    expect(code).toBe("disk_full");
+    expect(store.failure).toBe("disk_full");
     store.begin(intent("later"));
     store.recordGap("commit_timeout", 1);
     expect(store.unstored).toBe(1);
