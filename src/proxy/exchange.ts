@@ -128,7 +128,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       this.#tap?.requestEnd();
       this.#dispatch(null);
     } else if (this.#request.complete) this.#dispatchWithBody();
-    // A small body is in the same read as its head: it is complete when the parser has returned.
+    // A small body is in the same read as its head: it is there when the parser has returned.
     else process.nextTick(() => this.#dispatchWithBody());
   }
 

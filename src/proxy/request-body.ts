@@ -30,7 +30,7 @@ export interface BodyWatcher {
 
 /** The whole body, when all of a fixed-length one has arrived already; else undefined and nothing is consumed. */
 export function takeWholeBody(request: IncomingMessage, framing: BodyFraming): Buffer | undefined {
-  if (framing.isChunked || !request.complete || request.readableLength !== framing.contentLength) return undefined;
+  if (framing.isChunked || request.readableLength !== framing.contentLength) return undefined;
   const whole: unknown = request.read();
   return Buffer.isBuffer(whole) && whole.length === framing.contentLength ? whole : undefined;
 }
