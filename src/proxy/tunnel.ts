@@ -25,7 +25,8 @@ export function joinSockets(downstream: Socket, upstream: Socket, onEnd: (bytesU
   };
   const failed = (side: Socket, other: Socket): void => {
     side.destroy();
-    other.destroy();
+    // A reset stays a reset: an orderly end would say that everything had arrived.
+    other.resetAndDestroy();
   };
   downstream.on("error", () => failed(downstream, upstream));
   upstream.on("error", () => failed(upstream, downstream));

@@ -229,9 +229,7 @@ async function answerTo(port: number, head: string, then?: string): Promise<stri
   return answer;
 }
 
-const BAD_TARGETS = ["constructor", "api.openai.com", "api.openai.com:0", "api.openai.com:99999", "x:y:z:443", "[::1:443", ":443", "user@api.openai.com:443", "api..openai.com:443", "a b:443"]
-  // A blank in the target is no request line at all; the parser answers that.
-  .map((target) => target.trim());
+const BAD_TARGETS = ["constructor", "api.openai.com", "api.openai.com:0", "api.openai.com:99999", "x:y:z:443", "[::1:443", ":443", "user@api.openai.com:443", "api..openai.com:443"];
 
 const HOSTILE = [
   "\r\n\r\n",

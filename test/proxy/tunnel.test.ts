@@ -78,12 +78,17 @@ describe("joinSockets", () => {
     expect(joined.reports).toEqual([first === "client" ? [4, 12] : [12, 4]]);
   });
 
-  it.each(["client", "server"] as const)("breaks off on the other side when the %s resets", async (side) => {
+  it.each(["client", "server"] as const)("resets the other side when the %s resets", async (side) => {
     const joined = await join();
-    joined[side].resetAndDestroy();
-    await until(() => joined.reports.length === 1, "the report");
     const other = side === "client" ? joined.server : joined.client;
-    await until(() => (side === "client" ? joined.isServerEnded : joined.isClientEnded) || other.closed, "the other side to see it");
+    const errors: unknown[] = [];
+    other.on("error", (error) => errors.push(error));
+    joined[side].write("before");
+    await until(() => joined.serverReceived + joined.clientReceived === "before", "what was said before");
+    joined[side].resetAndDestroy();
+    await until(() => joined.reports.length === 1 && other.closed, "the other side to see it");
+    expect(errors).toMatchObject([{ code: "ECONNRESET" }]);
+    expect([joined.isClientEnded, joined.isServerEnded]).toEqual([false, false]);
     expect([joined.downstream.closed, joined.upstream.closed]).toEqual([true, true]);
   });
 

@@ -4,7 +4,9 @@
  * message it is sent. Hosts below `.tunnelled.example` are not intercepted.
  */
 
+import { subscribe } from "node:diagnostics_channel";
 import { readdirSync } from "node:fs";
+import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 
 import { startEngine } from "./engine.ts";
@@ -18,8 +20,9 @@ export interface EngineReady {
 export interface EngineStatus {
   /** What the proxy says of its client connections. */
   readonly connections: number;
-  /** Sockets of the whole process, the upstream's side included. */
-  readonly sockets: number;
+  /** Open sockets of the proxy: its clients', and its own to upstreams. */
+  readonly downstreamSockets: number;
+  readonly upstreamSockets: number;
   readonly listeners: number;
   /** Upstream connections with a response under way. */
   readonly streams: number;
@@ -34,8 +37,6 @@ const ENDLESS = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello
 
 /** `/endless` begins a response that never ends; every other request gets a whole one. */
 function answer(connection: UpstreamConnection): void {
-  // Closes when the proxy has closed its side.
-  connection.socket.allowHalfOpen = false;
   if (!connection.received.endsWith("\r\n\r\n")) return;
   connection.socket.write(isEndless(connection) ? ENDLESS : WHOLE);
 }
@@ -46,14 +47,23 @@ function isEndless(connection: UpstreamConnection): boolean {
 
 const engine = await startEngine(answer, { isIntercepted: (host) => !host.endsWith(".tunnelled.example") });
 
+const sockets: Record<"client" | "server", Set<Socket>> = { client: new Set(), server: new Set() };
+for (const side of ["client", "server"] as const) {
+  subscribe(`net.${side}.socket`, (message) => {
+    const socket: unknown = typeof message === "object" && message !== null && "socket" in message ? message.socket : undefined;
+    if (!(socket instanceof Socket) || (side === "server" && socket.localPort !== engine.proxy.port)) return;
+    sockets[side].add(socket);
+    socket.once("close", () => sockets[side].delete(socket));
+  });
+}
+
 function status(): EngineStatus {
-  const resources = process.getActiveResourcesInfo();
-  const count = (name: string): number => resources.filter((resource) => resource === name).length;
   return {
     connections: engine.proxy.connections,
-    sockets: count("TCPSocketWrap"),
-    listeners: count("TCPServerWrap"),
-    streams: engine.upstream.connections.filter((connection) => isEndless(connection) && !connection.isClosed).length,
+    downstreamSockets: sockets.server.size,
+    upstreamSockets: sockets.client.size,
+    listeners: process.getActiveResourcesInfo().filter((name) => name === "TCPServerWrap").length,
+    streams: engine.upstream.connections.filter((connection) => isEndless(connection) && !connection.isEnded && !connection.isClosed).length,
     leftFolders: readdirSync(tmpdir()).filter((name) => name.startsWith("tallyman-front-")).length,
     flows: engine.flows.length,
     unendedFlows: engine.flows.filter((flow) => flow.outcome === undefined).length,
