@@ -104,6 +104,7 @@ const DRAIN_POLL_MS = 10;
 /** Builds and starts everything. Rejects with a coded error; nothing is left running then. */
 export async function startApp(options: AppOptions): Promise<App> {
   const { settings, logger } = options;
+  for (const variable of withoutEffect(settings)) logger.warn(`${variable} is set and checked, and has no effect in this version`);
   const handlers = [...(options.meters ?? []), ...standardHandlers];
   const hosts = hostTable(handlers, settings);
   const prices = await loadPrices(options);
@@ -123,6 +124,17 @@ export async function startApp(options: AppOptions): Promise<App> {
     for (const step of undo.toReversed()) await step().catch(() => undefined);
     throw error;
   }
+}
+
+/** Settings whose feature is not built yet: silence would be taken for a working one. */
+function withoutEffect(settings: Settings): string[] {
+  const set: Readonly<Record<string, boolean>> = {
+    TALLYMAN_UPSTREAM_PROXY: settings.upstreamProxy !== undefined,
+    TALLYMAN_BUDGETS: settings.budgets.length > 0,
+    TALLYMAN_CANONICAL_TOKENS: settings.canonicalTokens,
+    TALLYMAN_INCLUDE_USAGE: settings.includeUsage,
+  };
+  return Object.entries(set).flatMap(([variable, isSet]) => (isSet ? [variable] : []));
 }
 
 interface Parts {
