@@ -427,22 +427,21 @@ function interception(settings: Settings, hosts: HostTable<Handler>): (host: str
   };
 }
 
-/** The handlers by host: their own hosts, then what the operator bound. */
+/** The handlers by host: what the operator bound goes before the handlers' own hosts, and of those the embedder's come first. */
 function hostTable(handlers: readonly Handler[], settings: Settings): HostTable<Handler> {
   const byId = new Map(handlers.toReversed().map((handler) => [handler.id, handler]));
-  const entries: [string, Handler][] = handlers.toReversed().flatMap((handler) => handler.hosts.map((host): [string, Handler] => [host, handler]));
-  for (const rule of settings.interceptHosts) {
-    if (rule.meter === undefined) continue;
+  const bound = settings.interceptHosts.flatMap((rule): [string, Handler][] => {
+    if (rule.meter === undefined) return [];
     const handler = byId.get(rule.meter);
-    if (handler === undefined) {
-      const known = nearest(rule.meter, [...byId.keys()]);
-      throw new StartError("unknown_meter", `TALLYMAN_INTERCEPT_HOSTS binds ${rule.host} to the meter ${rule.meter}, which does not exist; the nearest is ${known}.`, {
-        isWrongSetting: true,
-      });
-    }
-    entries.push([pattern(rule), handler]);
-  }
-  return createHostTable(entries);
+    if (handler !== undefined) return [[pattern(rule), handler]];
+    const known = nearest(rule.meter, [...byId.keys()]);
+    throw new StartError("unknown_meter", `TALLYMAN_INTERCEPT_HOSTS binds ${rule.host} to the meter ${rule.meter}, which does not exist; the nearest is ${known}.`, {
+      isWrongSetting: true,
+    });
+  });
+  const own = handlers.flatMap((handler) => handler.hosts.map((host): [string, Handler] => [host, handler]));
+  // Of equal patterns the first wins.
+  return createHostTable([...bound, ...own]);
 }
 
 function pattern(rule: { readonly host: string; readonly port: number | undefined }): string {

@@ -25,8 +25,13 @@ export async function perform(io: ProgramIo, name: string, action: Action): Prom
     return await action({ settings, origins, warnings, env, cwd, stdout, stderr, isTerminal, now, version: packageVersion() });
   } catch (error) {
     io.stderr.write(`tallyman: ${describe(error)}\n`);
-    return error instanceof UsageError ? EXIT.usage : EXIT.failed;
+    return isUsersMistake(error) ? EXIT.usage : EXIT.failed;
   }
+}
+
+/** Wrong usage, or a setting that only the start could judge. */
+function isUsersMistake(error: unknown): boolean {
+  return error instanceof UsageError || (error instanceof Error && "isWrongSetting" in error && error.isWrongSetting === true);
 }
 
 /** Errors with a code say what to do in their message. One without is a defect, and its stack helps to find it. */

@@ -3,7 +3,7 @@
 import { constants } from "node:os";
 import { join } from "node:path";
 
-import { startApp, StartError, type App, type DrainReport } from "../app.ts";
+import { startApp, type App, type DrainReport } from "../app.ts";
 import { isCheckout } from "../config/paths.ts";
 import { bracketed } from "../config/network-values.ts";
 import { createLogger } from "../log.ts";
@@ -14,14 +14,7 @@ export async function serve(context: CommandContext): Promise<number> {
   const logger = createLogger({ level: settings.logLevel, format: settings.logFormat, stderr, isTerminal });
   for (const warning of context.warnings) logger.warn(warning);
   const stop = stopSignal();
-  let app: App;
-  try {
-    app = await startApp({ settings, logger, version: context.version });
-  } catch (error) {
-    if (!(error instanceof StartError) || !error.isWrongSetting) throw error;
-    stderr.write(`tallyman: ${error.message}\n`);
-    return EXIT.usage;
-  }
+  const app = await startApp({ settings, logger, version: context.version });
   context.stdout.write(banner(context, app));
   if (app.store.recovered > 0) logger.warn({ flows: app.store.recovered }, "flows that a crash cut off are in the ledger as unknown");
   const cause = await Promise.race([stop.signalled, app.drainRequested.then(() => "drain" as const)]);
@@ -60,7 +53,9 @@ function banner(context: CommandContext, app: App): string {
   const host = settings.host === "0.0.0.0" || settings.host === "::" ? "127.0.0.1" : settings.host;
   const proxyUrl = `http://${bracketed(host)}:${app.proxyPort}`;
   const command = isCheckout() ? "node src/main.ts" : "tallyman";
-  const isStandardPort = settings.port === app.proxyPort;
+  // Another shell does not have this one's variables.
+  const proxyOption = app.proxyPort === STANDARD_PORT && host === STANDARD_HOST ? "" : ` --proxy-url ${proxyUrl}`;
+  const caVariable = context.origins["TALLYMAN_CA_DIR"] === "environment" ? `TALLYMAN_CA_DIR=${shellWord(settings.caDir)} ` : "";
   const ledger = join(settings.dataDir, "tallyman.db");
   const events = settings.webhookUrl === undefined ? `kept in ${ledger} (TALLYMAN_WEBHOOK_URL delivers them)` : `delivered to ${new URL(settings.webhookUrl).host}`;
   return [
@@ -73,8 +68,17 @@ function banner(context: CommandContext, app: App): string {
     "",
     "Next, in the shell of your agent:",
     "",
-    `  eval "$(${command} env${isStandardPort ? "" : ` --proxy-url ${proxyUrl}`})"`,
+    `  eval "$(${caVariable}${command} env${proxyOption})"`,
     "",
     "",
   ].join("\n");
+}
+
+/** The defaults of TALLYMAN_HOST and TALLYMAN_PORT, by which `tallyman env` finds the proxy without being told. */
+const STANDARD_HOST = "127.0.0.1";
+const STANDARD_PORT = 8080;
+
+/** Quoted for sh where it has to be. */
+function shellWord(text: string): string {
+  return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
