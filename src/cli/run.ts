@@ -72,7 +72,9 @@ function forwardSignals(child: ChildProcess): () => void {
 
 function exitCode(child: ChildProcess, file: string, context: CommandContext): Promise<number> {
   return new Promise((resolve) => {
-    child.once("error", (error: NodeJS.ErrnoException) => {
+    child.on("error", (error: NodeJS.ErrnoException) => {
+      // It runs: a signal could not be passed on (sudo and the like). That ends nothing.
+      if (child.pid !== undefined) return;
       const isMissing = error.code === "ENOENT";
       context.stderr.write(`tallyman: ${file}: ${isMissing ? "command not found" : `cannot be run (${error.code ?? error.message})`}\n`);
       resolve(isMissing ? NOT_FOUND : NOT_EXECUTABLE);

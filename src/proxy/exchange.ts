@@ -209,8 +209,9 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#forget?.();
     const trailers = rawPairs(controller.rawTrailers);
     const held = this.#endTap({ kind: "complete" });
-    if (held === undefined) this.#finish(trailers);
-    else void held.then(() => this.#finish(trailers));
+    const finish = (): void => this.#finish(trailers);
+    if (held === undefined) finish();
+    else void held.then(finish, finish);
   }
 
   onResponseError(_controller: Controller, error: Error): void {
@@ -292,7 +293,12 @@ class Exchange implements Dispatcher.DispatchHandler {
   #endTap(outcome: FlowOutcome): Promise<void> | undefined {
     const tap = this.#tap;
     this.#tap = undefined;
-    return tap?.end(outcome);
+    try {
+      return tap?.end(outcome);
+    } catch {
+      // A tap must not throw; one that does all the same must not keep the last byte.
+      return undefined;
+    }
   }
 
   #writeHead(head: { status: number; statusText: string; headers: string[] }): void {

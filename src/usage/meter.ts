@@ -38,10 +38,16 @@ export interface MeterOptions {
   readonly monotonicMs: () => number;
   readonly logger: Pick<Logger, "warn" | "error" | "debug">;
   /** Called after the events of a flow are stored. */
-  readonly onStored: (events: readonly { readonly event: UsageEvent; readonly isDelivered: boolean }[]) => void;
+  readonly onStored: (events: readonly BuiltEvent[]) => void;
   readonly onFlowStart: (flow: ActiveFlow) => void;
   readonly onFlowEnd: (flow: ActiveFlow, ending: FlowEnding, readings: readonly Reading[], outcome: FlowOutcome) => void;
   readonly onCommitWait: (waitedMs: number, isTimeout: boolean) => void;
+}
+
+/** An event, and whether it is for the receiver (free ones are not). */
+export interface BuiltEvent {
+  readonly event: UsageEvent;
+  readonly isDelivered: boolean;
 }
 
 /** A flow under way, for the dashboard and the log. */
@@ -245,24 +251,14 @@ class MeteredFlow implements FlowTap, ActiveFlow {
       bytesDown: this.#bytesDown,
     };
     const readings = this.#readOut(outcome);
-    const stored: { event: UsageEvent; isDelivered: boolean }[] = [];
-    const records: LedgerRecord[] = [];
-    try {
-      for (const [sequence, reading] of readings.entries()) {
-        const event = options.events.build(this.facts, ending, reading, sequence);
-        const isPending = options.hasReceiver && isDelivered(reading) && !this.#isDropped();
-        stored.push({ event, isDelivered: isDelivered(reading) });
-        records.push({
-          id: event.id,
-          flowId: this.facts.flowId,
-          timeMs: Math.trunc(ending.endedAtMs),
-          delivery: isPending ? "pending" : "none",
-          body: JSON.stringify(event),
-        });
-      }
-    } catch (error) {
-      reportFault(options, this.facts.meter, error);
-    }
+    const stored = this.#buildEvents(readings, ending);
+    const records = stored.map(({ event, isDelivered: isForReceiver }): LedgerRecord => ({
+      id: event.id,
+      flowId: this.facts.flowId,
+      timeMs: Math.trunc(ending.endedAtMs),
+      delivery: options.hasReceiver && isForReceiver && !this.#isDropped() ? "pending" : "none",
+      body: JSON.stringify(event),
+    }));
     isolate(options, () => options.onFlowEnd(this, ending, readings, outcome));
     try {
       await options.store.commit(this.facts.flowId, records);
@@ -272,6 +268,17 @@ class MeteredFlow implements FlowTap, ActiveFlow {
       // The store has counted what it lost and said so.
       options.logger.debug({ err: error }, "usage could not be stored");
       this.#lease.drop();
+    }
+  }
+
+  /** One event for each reading; a flow whose events cannot be built happened all the same. */
+  #buildEvents(readings: readonly Reading[], ending: FlowEnding): BuiltEvent[] {
+    const { events } = this.#options;
+    try {
+      return readings.map((reading, sequence) => ({ event: events.build(this.facts, ending, reading, sequence), isDelivered: isDelivered(reading) }));
+    } catch (error) {
+      reportFault(this.#options, this.facts.meter, error);
+      return [{ event: events.buildUnknown(this.facts), isDelivered: true }];
     }
   }
 

@@ -10,8 +10,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 
 import { apiClient, CALLS } from "../support/api-client.ts";
 import { runCommand, type CommandOptions, type Ended } from "../support/program.ts";
-import { rawClient } from "../support/raw-peers.ts";
-import { openStage } from "../support/stage.ts";
+import { rawClient, startRawUpstream, tunnelClient } from "../support/raw-peers.ts";
+import { GATEWAY, openStage, settled } from "../support/stage.ts";
 
 /** Nobody: files of root are closed to it, as those of another user are to a user. */
 const UNPRIVILEGED = 65534;
@@ -214,6 +214,44 @@ describe("a program that runs", () => {
       await stage.close();
     }
   });
+
+  it("survives whatever an upstream answers, and clients that leave in the middle of an upload", async () => {
+    const stage = await openStage();
+    let next = 0;
+    const upstream = await startRawUpstream({ certificatePem: stage.tls.cert, keyPem: stage.tls.key, notAfterMs: Infinity }, ({ socket }) => {
+      socket.end(Buffer.from(ANSWERS[next++ % ANSWERS.length] ?? "", "latin1"));
+    });
+    try {
+      const program = await stage.start({
+        TALLYMAN_CONNECT_TO: `${GATEWAY}:443:127.0.0.1:${upstream.port},closed.example:443:127.0.0.1:1,${stage.env["TALLYMAN_CONNECT_TO"]}`,
+        TALLYMAN_INTERCEPT_HOSTS: `${GATEWAY}=anthropic,closed.example=anthropic`,
+      });
+      const ca = await readFile(program.caFile, "utf8");
+      for (const method of ["GET", "HEAD", "POST"]) {
+        for (let i = 0; i < ANSWERS.length; i++) {
+          const client = await tunnelClient(program.proxyPort, `${GATEWAY}:443`, { ca });
+          client.send(`${method} /v1/messages HTTP/1.1\r\nHost: ${GATEWAY}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+          await client.closed();
+          client.destroy();
+        }
+      }
+      for (let i = 0; i < 20; i++) {
+        const client = await tunnelClient(program.proxyPort, "closed.example:443", { ca });
+        client.send("POST /v1/messages HTTP/1.1\r\nHost: closed.example\r\nContent-Length: 200\r\n\r\n{");
+        // Half of them leave before the upstream has turned out to be unreachable, half when they have read of it.
+        if (i % 2 === 0) await client.sees("upstream_unreachable");
+        client.destroy();
+      }
+      const client = apiClient(program);
+      expect((await client.call(CALLS.chat)).status).toBe(200);
+      await client.close();
+      await settled(program);
+      expect(await program.stop(), program.stderr).toBe(0);
+    } finally {
+      await stage.close();
+      await upstream.close();
+    }
+  });
 });
 
 /** Sends a head, then further bytes once it was answered; gives what came until the end of the connection or of the answer's head. */
@@ -243,4 +281,26 @@ const HOSTILE = [
   "POST http://api.openai.com/ HTTP/1.1\r\nHost: api.openai.com\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
   "GET http://api.openai.com/ HTTP/9.9\r\n\r\n",
   randomBytes(2000).toString("latin1"),
+];
+
+/** What no upstream should say, and what few clients expect. */
+const ANSWERS = [
+  "",
+  "garbage",
+  "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nshort",
+  "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz",
+  "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n",
+  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTrailer: X-Sum\r\n\r\nok",
+  "HTTP/1.1 200 \xff\xfe\r\nContent-Length: 2\r\n\r\nok",
+  "HTTP/1.1 304 Nichts Ge\xe4ndertes\r\n\r\n",
+  "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello",
+  "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+  "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81\x00",
+  "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+  "HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n",
+  "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nx",
+  "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 7\r\n\r\nnotgzip",
+  "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {\n\ndata: \xff\xfe\n\n",
+  "HTTP/1.0 200 OK\r\n\r\nuntil the end",
+  `HTTP/1.1 200 OK\r\nX-Large: ${"x".repeat(100_000)}\r\nContent-Length: 0\r\n\r\n`,
 ];

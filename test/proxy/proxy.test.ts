@@ -166,9 +166,9 @@ function heldTls(engine: Engine): { readonly tls: ReturnType<typeof tlsConnect>;
           made.socket.write(Buffer.concat([Buffer.from(`${CONNECT(`${HOST}:443`)}\r\n`), chunk]));
           let isHead = true;
           made.socket.on("data", (data: Buffer) => {
-            const start = isHead ? data.indexOf("\r\n\r\n") + 4 : 0;
+            const from = isHead ? data.indexOf("\r\n\r\n") + 4 : 0;
             isHead = false;
-            if (start < data.length) wire.push(data.subarray(start));
+            if (from < data.length) wire.push(data.subarray(from));
           });
         }, hello.reject);
       } else target.socket.write(chunk);
@@ -311,7 +311,7 @@ describe("denied addresses", () => {
     expect(await asking.sees("address_denied")).toMatch(/^HTTP\/1\.1 403 /);
     expect(engine.upstream.connections).toEqual([]);
     await until(() => engine.flows.every((flow) => flow.outcome !== undefined), "the flows to end");
-    expect(engine.flows.map((flow) => flow.outcome)).toEqual(Array(2).fill({ kind: "refused", status: 403, code: "address_denied" }));
+    expect(engine.flows.map((flow) => flow.outcome)).toEqual(Array.from({ length: 2 }, () => ({ kind: "refused", status: 403, code: "address_denied" })));
   });
 
   it("include the proxy itself and its admin port, whatever the settings say", async () => {

@@ -94,8 +94,8 @@ describe("the process", () => {
     const proxy = await startProcess();
     for (const name of ["constructor", "__proto__", "prototype", "hasOwnProperty", "toString"]) {
       const client = await tunnelClient(proxy.port, `${name}:443`);
-      const secure = tlsConnect({ socket: client.socket, servername: name.replaceAll("_", "a"), rejectUnauthorized: false });
-      await Promise.race([once(secure, "secureConnect"), once(secure, "error"), once(secure, "close")]);
+      const inside = tlsConnect({ socket: client.socket, servername: name.replaceAll("_", "a"), rejectUnauthorized: false });
+      await Promise.race([once(inside, "secureConnect"), once(inside, "error"), once(inside, "close")]);
       client.destroy();
     }
     const heads = [
