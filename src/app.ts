@@ -21,6 +21,7 @@ import { startProxy, type ProxyServer } from "./proxy/proxy.ts";
 import { openStore, type DurableStore } from "./store/client.ts";
 import {
   attribute,
+  cleanValue,
   createBillable,
   createCounters,
   createDelivery,
@@ -371,9 +372,15 @@ function buildMeter(parts: Parts, { counters, metrics, tracker, feed, hasReceive
   });
 }
 
-function withCallerType(attribution: Attribution, head: FlowHead, options: AppOptions): Attribution {
-  if (attribution.callerType !== null || options.callerType === undefined) return attribution;
-  return { ...attribution, callerType: options.callerType(head) ?? null };
+/** The embedder's function is asked where nobody else said; what it throws is logged and changes nothing. */
+function withCallerType(attribution: Attribution, head: FlowHead, { callerType, logger }: AppOptions): Attribution {
+  if (attribution.callerType !== null || callerType === undefined) return attribution;
+  try {
+    return { ...attribution, callerType: cleanValue(callerType(head) ?? "") ?? null };
+  } catch (error) {
+    logger.error({ err: error }, "callerType failed; the flow has none");
+    return attribution;
+  }
 }
 
 /** Provider-stated cost above all; our own number stands beside it. */
@@ -400,7 +407,7 @@ function buildGate(options: AppOptions, hosts: HostTable<Handler>, counters: Cou
     admit(head) {
       if (hosts.lookup(head.host, head.port) === undefined) return undefined;
       if (hasReceiver && queueFull === "block" && counters.snapshot().reports >= queueMaxEvents) return QUEUE_FULL;
-      return billingGate === undefined ? undefined : askBillingGate(billingGate, head);
+      return billingGate === undefined ? undefined : askBillingGate(billingGate, head, options.logger);
     },
   };
 }
@@ -411,9 +418,14 @@ const QUEUE_FULL: Refusal = {
   message: "usage events are waiting for their receiver and TALLYMAN_QUEUE_MAX_EVENTS is reached; mend the receiver (see /readyz) or set TALLYMAN_QUEUE_FULL=drop_newest",
 };
 
-async function askBillingGate(gate: BillingGate, head: FlowHead): Promise<Refusal | undefined> {
-  const reason = await gate(head);
-  return reason === undefined ? undefined : { status: 403, code: "request_denied", message: reason };
+async function askBillingGate(gate: BillingGate, head: FlowHead, logger: Logger): Promise<Refusal | undefined> {
+  try {
+    const reason = await gate(head);
+    return reason === undefined ? undefined : { status: 403, code: "request_denied", message: reason };
+  } catch (error) {
+    logger.error({ err: error }, "billingGate failed; the request passes");
+    return undefined;
+  }
 }
 
 /** Which hosts have their TLS terminated. */
@@ -452,12 +464,13 @@ function pattern(rule: { readonly host: string; readonly port: number | undefine
 async function loadPrices(options: AppOptions): Promise<PriceBook> {
   const { pricesFile } = options.settings;
   const onFault = (error: unknown): void => options.logger.error({ code: errorCode(error) }, "prices cannot be looked up; events are unpriced");
-  if (pricesFile === undefined) return createPriceBook({ overridesJson: options.prices, onFault });
+  const where = pricesFile === undefined ? "the option prices" : `TALLYMAN_PRICES_FILE (${pricesFile})`;
   try {
-    return createPriceBook({ overridesJson: JSON.parse(await readFile(pricesFile, "utf8")), onFault });
+    const overridesJson: unknown = pricesFile === undefined ? options.prices : JSON.parse(await readFile(pricesFile, "utf8"));
+    return createPriceBook({ overridesJson, onFault });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new StartError("prices_invalid", `TALLYMAN_PRICES_FILE (${pricesFile}) is not valid: ${reason}`, { cause: error, isWrongSetting: true });
+    throw new StartError("prices_invalid", `${where} is not valid: ${reason}`, { cause: error, isWrongSetting: true });
   }
 }
 

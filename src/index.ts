@@ -30,9 +30,9 @@ export interface TallymanOptions
 }
 
 export interface Tallyman {
-  /** Resolves when the proxy listens. Rejects with a coded error whose message says what to do. */
+  /** Resolves when the proxy listens; calls while it starts or runs are one start. Rejects with a coded error whose message says what to do. */
   start(): Promise<void>;
-  /** Drains (TALLYMAN_DRAIN_TIMEOUT, or the time given in ms) and closes everything. Idempotent. */
+  /** Drains (TALLYMAN_DRAIN_TIMEOUT, or the time given in ms) and closes everything. Idempotent; it may be started again. */
   stop(drainTimeoutMs?: number): Promise<void>;
   /** Refuses new flows, lets those under way finish and delivers; does not close. */
   drain(timeoutMs?: number): Promise<DrainReport>;
@@ -57,21 +57,35 @@ export function createTallyman(options: TallymanOptions = {}): Tallyman {
   const { meters, prices, billingGate, callerType, sinks, clock, hasAdmin } = options;
   const subscribers = new Set<UsageSubscriber>();
   const logger = options.logger ?? createLogger({ level: settings.logLevel, format: "json", stderr: process.stderr, isTerminal: false });
+  let starting: Promise<App> | undefined;
   let app: App | undefined;
+  const launch = async (): Promise<App> => {
+    const given = { meters, prices, billingGate, clock, hasAdmin, callerType: typeof callerType === "function" ? callerType : undefined };
+    const present = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+    const running = await startApp({ settings, logger, version: packageVersion(), ...present, ...(sinks === undefined ? {} : { sinks }) });
+    for (const subscriber of subscribers) running.tracker.subscribe(subscriber);
+    return running;
+  };
   const started = (): App => {
     if (app === undefined) throw new StartError("not_started", "Call start() first.");
     return app;
   };
   return {
     async start() {
-      if (app !== undefined) return;
-      const given = { meters, prices, billingGate, clock, hasAdmin, callerType: typeof callerType === "function" ? callerType : undefined };
-      const present = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-      app = await startApp({ settings, logger, version: packageVersion(), ...present, ...(sinks === undefined ? {} : { sinks }) });
-      for (const subscriber of subscribers) app.tracker.subscribe(subscriber);
+      starting ??= launch();
+      try {
+        app = await starting;
+      } catch (error) {
+        starting = undefined;
+        throw error;
+      }
     },
     async stop(drainTimeoutMs) {
-      await app?.stop(drainTimeoutMs);
+      // A start under way is waited for; one that failed has nothing to stop.
+      const running = await starting?.catch(() => undefined);
+      starting = undefined;
+      app = undefined;
+      await running?.stop(drainTimeoutMs);
     },
     drain: (timeoutMs) => started().drain(timeoutMs),
     subscribe(subscriber) {

@@ -6,6 +6,7 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
+import { TLSSocket } from "node:tls";
 import type { Dispatcher } from "undici";
 
 import { newFlowId } from "../flow/flow-id.ts";
@@ -154,6 +155,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       contentLength: this.#framing.contentLength,
       isChunked: this.#framing.isChunked,
       body,
+      trailers: () => this.#request.rawTrailers,
     };
     try {
       this.#forget = this.#deps.upstream.dispatch(upstreamRequest, this);
@@ -261,7 +263,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#isOver = true;
     void this.#endTap({ kind: "upstream_aborted" });
     // What arrived goes out, then the connection breaks off: the client must not take the response for whole.
-    breakOff(this.#response);
+    breakOff(this.#response, this.#isChunkedDown || this.#expectedBytes >= 0);
   }
 
   /** Answers in the upstream's place. */
@@ -354,12 +356,14 @@ function isBodyless(method: string, status: number, raw: RawHeaders): boolean {
   return method === "HEAD" || status === 204 || status === 304 || contentLengthOf(raw) === 0;
 }
 
-/** Lets what was written leave and then closes without the end of the message. */
-function breakOff(response: ServerResponse): void {
+/**
+ * Breaks the response off. Where it says how long it is, what was written leaves first. Where only the close tells its
+ * end (HTTP/1.0), an orderly one would tell that it is whole: the connection is cut.
+ */
+function breakOff(response: ServerResponse, isFramed: boolean): void {
   const socket = response.socket;
-  if (socket === null) {
-    response.destroy();
-    return;
-  }
-  socket.end(() => socket.destroy());
+  if (socket === null) response.destroy();
+  else if (isFramed) socket.end(() => socket.destroy());
+  else if (socket instanceof TLSSocket) socket.destroy();
+  else socket.resetAndDestroy();
 }

@@ -29,6 +29,8 @@ export interface UpstreamRequest {
   /** True when the body goes up in chunks. */
   readonly isChunked: boolean;
   readonly body: Buffer | Readable | null;
+  /** The trailers of a chunked body; asked when it has ended. */
+  readonly trailers: () => RawHeaders;
 }
 
 export interface Upstream {
@@ -182,6 +184,7 @@ function createHeadWriter(): HeadWriter {
     attach(socket) {
       const write = socket.write.bind(socket);
       let joined: Buffer | undefined;
+      let chunked: UpstreamRequest | undefined;
       const writeExact = (data: string | Uint8Array, encoding?: BufferEncoding): boolean => {
         if (typeof data !== "string") {
           // This body has left with its head.
@@ -191,8 +194,10 @@ function createHeadWriter(): HeadWriter {
           }
           return write(data);
         }
+        if (data === LAST_CHUNK && chunked !== undefined) return write(`\r\n${lastChunk(chunked)}`, "latin1");
         const request = data.length > TICKET_MARK.length ? takeRequest(data) : undefined;
         if (request === undefined) return write(data, encoding);
+        chunked = request.isChunked ? request : undefined;
         const head = exactHead(request, data);
         if (!Buffer.isBuffer(request.body) || request.body.length > MAX_JOINED_BYTES) return write(head, "latin1");
         joined = request.body;
@@ -210,12 +215,22 @@ const MAX_JOINED_BYTES = 16_384;
 function exactHead(request: UpstreamRequest, written: string): string {
   const head = formatHead(request);
   if (!written.endsWith("\r\n\r\n")) return head;
-  return request.isChunked ? `${head}\r\n0\r\n\r\n` : `${head}\r\n`;
+  return request.isChunked ? `${head}\r\n${lastChunk(request)}` : `${head}\r\n`;
+}
+
+/** What undici writes at the end of a chunked body, the line end of the chunk before it included. */
+const LAST_CHUNK = "\r\n0\r\n\r\n";
+
+function lastChunk(request: UpstreamRequest): string {
+  return `0\r\n${formatFields(request.trailers())}\r\n`;
 }
 
 function formatHead(request: UpstreamRequest): string {
-  let head = `${request.method} ${request.path} HTTP/1.1\r\n`;
-  const { headers } = request;
-  for (let i = 0; i + 1 < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`;
-  return head;
+  return `${request.method} ${request.path} HTTP/1.1\r\n${formatFields(request.headers)}`;
+}
+
+function formatFields(fields: RawHeaders): string {
+  let text = "";
+  for (let i = 0; i + 1 < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`;
+  return text;
 }

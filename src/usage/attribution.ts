@@ -61,13 +61,13 @@ export function attribute(operator: OperatorAttribution, head: Pick<FlowHead, "p
 /** `agent_id`, or `agent_id;thread=T;org=O`. Unknown keys are ignored. */
 function readProxyUser(proxyUser: string, claimed: Partial<Record<Field, string>>): void {
   const [agent = "", ...parts] = proxyUser.split(";");
-  const agentId = clean(agent);
+  const agentId = cleanValue(agent);
   if (agentId !== undefined) claimed.agentId = agentId;
   for (const part of parts) {
     const equals = part.indexOf("=");
     const key = part.slice(0, Math.max(0, equals)).trim().toLowerCase();
     const field = Object.hasOwn(CREDENTIAL_FIELDS, key) ? CREDENTIAL_FIELDS[key] : undefined;
-    const value = clean(part.slice(equals + 1));
+    const value = cleanValue(part.slice(equals + 1));
     if (field !== undefined && value !== undefined) claimed[field] = value;
   }
 }
@@ -76,7 +76,7 @@ function readHeaders(headers: RawHeaders, claimed: Partial<Record<Field, string>
   let entries = 0;
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = (headers[i] as string).toLowerCase();
-    const value = clean(Buffer.from(headers[i + 1] as string, "latin1").toString("utf8"));
+    const value = cleanValue(Buffer.from(headers[i + 1] as string, "latin1").toString("utf8"));
     if (value === undefined) continue;
     const field = Object.hasOwn(HEADER_FIELDS, name) ? HEADER_FIELDS[name] : undefined;
     if (field !== undefined) claimed[field] = value;
@@ -90,7 +90,7 @@ function readHeaders(headers: RawHeaders, claimed: Partial<Record<Field, string>
 }
 
 /** Trimmed, without control characters, at most MAX_VALUE_CHARS (no half of a character pair); undefined when nothing is left. */
-function clean(value: string): string | undefined {
+export function cleanValue(value: string): string | undefined {
   // eslint-disable-next-line no-control-regex -- control characters are what is taken out
   const text = value.replace(/[\u0000-\u001f\u007f]/g, "").trim().slice(0, MAX_VALUE_CHARS).toWellFormed();
   return text === "" ? undefined : text;

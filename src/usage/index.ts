@@ -1,6 +1,6 @@
 /** What the rest of the program may import from `usage/`. */
 
-export { attribute, type Attribution } from "./attribution.ts";
+export { attribute, cleanValue, type Attribution } from "./attribution.ts";
 export { createBillable, keyFingerprint } from "./billable.ts";
 export { createCounters, type Counters, type CounterSnapshot } from "./counters.ts";
 export { createEventBuilder, isDelivered } from "./event.ts";

@@ -89,11 +89,22 @@ function openFlow(handler: Handler, head: FlowHead, options: MeterOptions): Flow
     kind: handler.kind,
     api: opened.api,
     operation: opened.operation,
-    attribution: options.attribute(head),
+    attribution: attributionOf(head, options),
     billable: options.isBillable(handler.id, head),
   };
   return new MeteredFlow(head, facts, opened.reader, options);
 }
+
+function attributionOf(head: FlowHead, options: MeterOptions): Attribution {
+  try {
+    return options.attribute(head);
+  } catch (error) {
+    reportFault(options, "attribution", error);
+    return NOBODY;
+  }
+}
+
+const NOBODY: Attribution = { orgId: null, userId: null, agentId: null, threadId: null, callerType: null, metadata: {} };
 
 function openExchange(handler: Handler, head: FlowHead, options: MeterOptions): OpenedExchange {
   const question = head.target.indexOf("?");
@@ -131,6 +142,8 @@ class MeteredFlow implements FlowTap, ActiveFlow {
   #reader: Reader | undefined;
   #requestDecoder: Decoder | undefined;
   #responseDecoder: Decoder | undefined;
+  /** Settled when a decoded request is read to its end; undefined while its body still comes, or where nothing is decoded. */
+  #requestDecoded: Promise<void> | undefined;
   #isRequestReadable = true;
   #isUndecodable = false;
   #hasFault = false;
@@ -157,7 +170,7 @@ class MeteredFlow implements FlowTap, ActiveFlow {
       },
     });
     this.#openRequestDecoder(head);
-    options.onFlowStart(this);
+    isolate(options, () => options.onFlowStart(this));
   }
 
   requestData(chunk: Uint8Array): void {
@@ -168,8 +181,13 @@ class MeteredFlow implements FlowTap, ActiveFlow {
   }
 
   requestEnd(): void {
-    if (this.#requestDecoder !== undefined) this.#requestDecoder.end();
-    else this.#guard(() => this.#reader?.requestEnd?.());
+    const decoder = this.#requestDecoder;
+    if (decoder !== undefined) {
+      this.#requestDecoded = new Promise((resolve) => {
+        this.#onRequestDecoded = resolve;
+      });
+      decoder.end();
+    } else this.#guard(() => this.#reader?.requestEnd?.());
   }
 
   responseHead(head: ResponseHead): void {
@@ -192,17 +210,25 @@ class MeteredFlow implements FlowTap, ActiveFlow {
   end(outcome: FlowOutcome): Promise<void> | undefined {
     const endedAt = this.#options.monotonicMs();
     this.#lease.buffer();
-    this.#requestDecoder?.destroy();
-    const decoder = this.#responseDecoder;
-    if (decoder === undefined) return this.#boundedWait(this.#settle(outcome, endedAt));
-    const decoded = new Promise<void>((resolve) => {
-      this.#onDecoded = resolve;
-    });
-    decoder.end();
-    return this.#boundedWait(decoded.then(() => this.#settle(outcome, endedAt)));
+    // A request whose body has not ended is read no further; one that has is read to its end.
+    if (this.#requestDecoded === undefined) this.#requestDecoder?.destroy();
+    const decoded = [this.#requestDecoded, this.#endResponseDecoder()].filter((each) => each !== undefined);
+    const settled = decoded.length === 0 ? this.#settle(outcome, endedAt) : Promise.all(decoded).then(() => this.#settle(outcome, endedAt));
+    return this.#boundedWait(settled);
   }
 
-  #onDecoded: (() => void) | undefined;
+  #onRequestDecoded: (() => void) | undefined;
+  #onResponseDecoded: (() => void) | undefined;
+
+  /** Undefined where nothing is decoded. */
+  #endResponseDecoder(): Promise<void> | undefined {
+    const decoder = this.#responseDecoder;
+    if (decoder === undefined) return undefined;
+    return new Promise((resolve) => {
+      this.#onResponseDecoded = resolve;
+      decoder.end();
+    });
+  }
 
   #openRequestDecoder(head: FlowHead): void {
     const coding = getHeader(head.headers, "content-encoding");
@@ -213,7 +239,10 @@ class MeteredFlow implements FlowTap, ActiveFlow {
       this.#requestDecoder = createDecoder({
         codings,
         onData: (chunk) => this.#guard(() => this.#reader?.requestData?.(chunk)),
-        onEnd: () => this.#guard(() => this.#reader?.requestEnd?.()),
+        onEnd: () => {
+          this.#guard(() => this.#reader?.requestEnd?.());
+          this.#onRequestDecoded?.();
+        },
       });
     }
   }
@@ -230,7 +259,7 @@ class MeteredFlow implements FlowTap, ActiveFlow {
         onEnd: (result) => {
           if (result === "corrupt" || result === "overflow") this.#isUndecodable = true;
           if (result === "truncated") this.#isCut = true;
-          this.#onDecoded?.();
+          this.#onResponseDecoded?.();
         },
       });
     }
@@ -251,19 +280,19 @@ class MeteredFlow implements FlowTap, ActiveFlow {
       bytesDown: this.#bytesDown,
     };
     const readings = this.#readOut(outcome);
-    const stored = this.#buildEvents(readings, ending);
-    const records = stored.map(({ event, isDelivered: isForReceiver }): LedgerRecord => ({
+    const built = readings.map((reading, sequence) => this.#buildEvent(reading, ending, sequence));
+    const records = built.map(({ event, body, isDelivered: isForReceiver }): LedgerRecord => ({
       id: event.id,
       flowId: this.facts.flowId,
       timeMs: Math.trunc(ending.endedAtMs),
       delivery: options.hasReceiver && isForReceiver && !this.#isDropped() ? "pending" : "none",
-      body: JSON.stringify(event),
+      body,
     }));
     isolate(options, () => options.onFlowEnd(this, ending, readings, outcome));
     try {
       await options.store.commit(this.facts.flowId, records);
       this.#lease.store(records.filter((record) => record.delivery === "pending").length);
-      isolate(options, () => options.onStored(stored));
+      isolate(options, () => options.onStored(built));
     } catch (error) {
       // The store has counted what it lost and said so.
       options.logger.debug({ err: error }, "usage could not be stored");
@@ -271,14 +300,18 @@ class MeteredFlow implements FlowTap, ActiveFlow {
     }
   }
 
-  /** One event for each reading; a flow whose events cannot be built happened all the same. */
-  #buildEvents(readings: readonly Reading[], ending: FlowEnding): BuiltEvent[] {
+  /** A reading that makes no event happened all the same: its event says that its usage is not known. */
+  #buildEvent(reading: Reading, ending: FlowEnding, sequence: number): BuiltEvent & { readonly body: string } {
     const { events } = this.#options;
+    const build = (from: Reading): BuiltEvent & { readonly body: string } => {
+      const event = events.build(this.facts, ending, from, sequence);
+      return { event, body: JSON.stringify(event), isDelivered: isDelivered(from) };
+    };
     try {
-      return readings.map((reading, sequence) => ({ event: events.build(this.facts, ending, reading, sequence), isDelivered: isDelivered(reading) }));
+      return build(reading);
     } catch (error) {
       reportFault(this.#options, this.facts.meter, error);
-      return [{ event: events.buildUnknown(this.facts), isDelivered: true }];
+      return build({ kind: "unmeasured", reason: "meter_fault" });
     }
   }
 

@@ -6,7 +6,7 @@ import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import type { ModelUsageEvent } from "../../src/usage/event-types.ts";
-import { runCurl, startCurl, throughProxy } from "../support/curl.ts";
+import { hasCurl, runCurl, startCurl, throughProxy } from "../support/curl.ts";
 import type { Program } from "../support/program.ts";
 import { messageEvents } from "../support/scripted-upstream.ts";
 import { GATEWAY, ledgerOf, openStage, type Stage } from "../support/stage.ts";
@@ -45,7 +45,7 @@ function newestRequestId(): string {
   return `req_sim_${String(stage.openai.exchanges.length).padStart(4, "0")}`;
 }
 
-describe("bodies", () => {
+describe.skipIf(!hasCurl)("bodies", () => {
   it.each([
     ["whole", CHAT, "events=3", (bytes: Buffer) => bytes],
     ["streamed in chunks", CHAT_STREAM, "events=50", (bytes: Buffer) => bytes],
@@ -87,7 +87,7 @@ describe("bodies", () => {
   });
 });
 
-describe("heads", () => {
+describe.skipIf(!hasCurl)("heads", () => {
   it("are the same with and without the proxy, in both directions", async () => {
     const request = [...JSON_TYPE, ...BEARER, "--header", "X-ODD-Case: 1", "--header", "x-odd-case: 2", "--header", "x-simulate: events=2", "--data-binary", JSON.stringify(CHAT), CHAT_URL];
     const heads = [];
@@ -108,7 +108,7 @@ function unnumbered(head: string): string[] {
   return head.split("\r\n").filter((line) => !/^(date|x-request-id|connection|keep-alive|transfer-encoding):/i.test(line));
 }
 
-describe("streams", () => {
+describe.skipIf(!hasCurl)("streams", () => {
   it("reach the client event by event: each is seen before the upstream sends the next", async () => {
     const curl = startCurl([...throughProxy(program), ...JSON_TYPE, "--header", "x-api-key: k", "--data-binary", '{"model":"claude-opus-5-5","stream":true}', MESSAGES_URL]);
     const { response } = await stage.gateway.next();
@@ -168,7 +168,7 @@ describe("streams", () => {
   });
 });
 
-describe("errors of the upstream", () => {
+describe.skipIf(!hasCurl)("errors of the upstream", () => {
   it.each([
     [401, []],
     [500, [...BEARER, "--header", "x-simulate: status=500"]],

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 
 import { startEngine, type Engine, type EngineOptions } from "../support/engine.ts";
-import { tunnelClient, type RawClient, type UpstreamConnection } from "../support/raw-peers.ts";
+import { rawClient, tunnelClient, type RawClient, type UpstreamConnection } from "../support/raw-peers.ts";
 import { until } from "../support/until.ts";
 
 const HOST = "api.example.com";
@@ -69,6 +69,18 @@ describe("a request on its way up", () => {
     client.send("POST /two HTTP/1.1\r\nHost: api.example.com\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
     await until(() => running.flows[1]?.outcome !== undefined, "the second exchange");
     expect(running.flows[1]?.outcome).toEqual({ kind: "complete" });
+  });
+
+  it("sends the trailers of a chunked body, after pieces and after none", async () => {
+    const running = await start((connection) => {
+      if (connection.received.endsWith("X-Sum: 7\r\n\r\n")) connection.socket.write(OK);
+    });
+    const client = await tls(running);
+    for (const body of ["3\r\nabc\r\n0\r\nX-Sum: 7\r\n\r\n", "0\r\nX-Sum: 7\r\n\r\n"]) {
+      client.send(`POST /t HTTP/1.1\r\nHost: api.example.com\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n${body}`);
+      await until(() => running.upstream.connections.some(({ received }) => received.endsWith(`\r\n\r\n${body}`)), "the trailers to arrive");
+    }
+    await until(() => running.flows.filter(({ outcome }) => outcome?.kind === "complete").length === 2, "two answers");
   });
 
   it("stops reading a large body while the upstream does not take it", async () => {
@@ -150,6 +162,16 @@ describe("a response on its way down", () => {
     await client.sees("hello");
     running.upstream.connections[0]?.socket.end();
     expect(await client.closed()).toMatch(/hello$/);
+  });
+
+  it("does not end a cut response of an HTTP/1.0 client as if it were whole", async () => {
+    const running = await start((connection) => connection.socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"), { isIntercepted: () => false, isUpstreamTls: false });
+    const client = await rawClient(running.proxy.port);
+    const failure = new Promise<Error>((resolve) => client.socket.once("error", resolve));
+    client.send("GET http://api.example.com/cut HTTP/1.0\r\nHost: api.example.com\r\n\r\n");
+    await client.sees("hello");
+    running.upstream.connections[0]?.socket.destroy();
+    expect(await failure).toMatchObject({ code: "ECONNRESET" });
   });
 
   it("ends a response that is delimited by the close of the connection", async () => {
