@@ -2,6 +2,7 @@
 
 import { constants } from "node:os";
 import { join } from "node:path";
+import type { Logger } from "pino";
 
 import { startApp, type App, type DrainReport } from "../app.ts";
 import { isCheckout } from "../config/paths.ts";
@@ -14,6 +15,7 @@ export async function serve(context: CommandContext): Promise<number> {
   const logger = createLogger({ level: settings.logLevel, format: settings.logFormat, stderr, isTerminal });
   for (const warning of context.warnings) logger.warn(warning);
   const stop = stopSignal();
+  surviveDefects(logger);
   const app = await startApp({ settings, logger, version: context.version });
   context.stdout.write(banner(context, app));
   if (app.store.recovered > 0) logger.warn({ flows: app.store.recovered }, "flows that a crash cut off are in the ledger as unknown");
@@ -26,6 +28,19 @@ export async function serve(context: CommandContext): Promise<number> {
   if (report.drained) logger.info("stopped; nothing is pending");
   else logger.warn({ ...report.counters }, "stopped with work left; it is on disk and goes on at the next start");
   return EXIT.done;
+}
+
+/**
+ * The last line of defence: a fault that escaped every other one is a defect of ours, and no reason to break the traffic
+ * of all. Its message may quote a body, so only its kind and place are logged.
+ */
+function surviveDefects(logger: Logger): void {
+  const report = (error: unknown): void => {
+    const frames = error instanceof Error ? (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line)).slice(0, 6) : [];
+    logger.fatal({ error: error instanceof Error ? error.name : typeof error, frames: frames.map((line) => line.trim()) }, "a defect in tallyman; it goes on serving. Please report this line");
+  };
+  process.on("uncaughtException", report);
+  process.on("unhandledRejection", report);
 }
 
 interface StopSignal {

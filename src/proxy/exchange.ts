@@ -64,8 +64,6 @@ class Exchange implements Dispatcher.DispatchHandler {
   /** True: the response's body goes down in chunks that are framed here. */
   #isChunkedDown = false;
   #hasHeadLeft = false;
-  /** A head without a body is the last byte of its response: it waits for the commit. */
-  #heldHead: { status: number; statusText: string; headers: string[] } | undefined;
   /** The piece that completes a fixed-length body. */
   #heldBody: Buffer | undefined;
 
@@ -174,10 +172,11 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (status < 200 || this.#isOver) return;
     const raw = rawPairs(controller.rawHeaders);
     const headers = stripResponseHeaders(raw);
-    const head = { status, statusText: statusText ?? "", headers };
+    const head = { status, statusText: writableReason(statusText ?? ""), headers };
     this.#tap?.responseHead(head);
     if (isBodyless(this.#head.method, status, raw)) {
-      this.#heldHead = head;
+      // Node keeps it until end(): a head without a body is the last byte of its response and waits for the commit.
+      this.#writeHead(head);
       return;
     }
     this.#expectedBytes = contentLengthOf(raw);
@@ -191,7 +190,9 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Controller, chunk: Buffer): void {
-    if (this.#isOver) return;
+    // undici hands over empty pieces after a pause. As a chunk one would end the client's body, and behind the piece that
+    // completes a fixed length it would take its place.
+    if (this.#isOver || chunk.length === 0) return;
     this.#tap?.responseData(chunk);
     if (this.#expectedBytes >= 0) {
       this.#expectedBytes -= chunk.length;
@@ -211,7 +212,14 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#forget?.();
     const trailers = rawPairs(controller.rawTrailers);
     const held = this.#endTap({ kind: "complete" });
-    const finish = (): void => this.#finish(trailers);
+    const finish = (): void => {
+      try {
+        this.#finish(trailers);
+      } catch {
+        // Outside of undici's reach a throw would end the process; a response that cannot be ended is broken off.
+        this.#response.destroy();
+      }
+    };
     if (held === undefined) finish();
     else void held.then(finish, finish);
   }
@@ -224,7 +232,6 @@ class Exchange implements Dispatcher.DispatchHandler {
   #finish(trailers: string[]): void {
     const response = this.#response;
     if (response.destroyed) return;
-    if (this.#heldHead !== undefined) this.#writeHead(this.#heldHead);
     if (this.#isChunkedDown) response.end(lastChunk(trailers), "latin1");
     else if (this.#heldBody === undefined) response.end();
     else if (this.#isJoinable(this.#heldBody)) response.end(this.#heldBody.toString("latin1"), "latin1");
@@ -305,7 +312,10 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   #writeHead(head: { status: number; statusText: string; headers: string[] }): void {
     this.#response.sendDate = false;
-    this.#response.writeHead(head.status, head.statusText, head.headers);
+    // Node throws at a Trailer field beside a framing that can have none.
+    const hasTrailers = this.#isChunkedDown || getHeader(head.headers, "trailer") === undefined;
+    const headers = hasTrailers ? head.headers : without(head.headers, "trailer");
+    this.#response.writeHead(head.status, head.statusText, headers);
   }
 }
 
@@ -366,4 +376,13 @@ function breakOff(response: ServerResponse, isFramed: boolean): void {
   else if (isFramed) socket.end(() => socket.destroy());
   else if (socket instanceof TLSSocket) socket.destroy();
   else socket.resetAndDestroy();
+}
+
+/** undici has decoded the reason phrase as UTF-8: other bytes are lost, and Node throws at what stands for them. */
+function writableReason(text: string): string {
+  return text.replace(/[^\t\x20-\x7e\x80-\xff]/g, "?");
+}
+
+function without(headers: string[], lowerName: string): string[] {
+  return headers.filter((_, i) => headers[i - (i % 2)]?.toLowerCase() !== lowerName);
 }

@@ -58,6 +58,8 @@ export function streamBody(request: IncomingMessage, watcher: BodyWatcher | unde
   const onClose = (): void => {
     if (!request.complete) body.destroy(new Error("the client went away inside the request body"));
   };
+  // undici listens for as long as it works on the request only; who waits for the outcome has heard of it otherwise.
+  body.on("error", ignoreLate);
   request.on("data", onData).on("end", onEnd).on("error", onError).on("close", onClose);
   request.pause();
   return body;

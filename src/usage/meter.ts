@@ -353,16 +353,17 @@ class MeteredFlow implements FlowTap, ActiveFlow {
     }
     const from = monotonicMs();
     return new Promise((resolve) => {
-      const timer = setTimeout(() => {
-        store.recordGap("commit_timeout", 1);
-        isolate(this.#options, () => onCommitWait(monotonicMs() - from, true));
-        resolve();
-      }, commitWaitMs);
-      void stored.then(() => {
+      const over = (isTimeout: boolean): void => {
+        if (isOver) return;
+        isOver = true;
         clearTimeout(timer);
-        isolate(this.#options, () => onCommitWait(monotonicMs() - from, false));
+        if (isTimeout) store.recordGap("commit_timeout", 1);
+        isolate(this.#options, () => onCommitWait(monotonicMs() - from, isTimeout));
         resolve();
-      });
+      };
+      let isOver = false;
+      const timer = setTimeout(over, commitWaitMs, true);
+      void stored.then(() => over(false));
     });
   }
 

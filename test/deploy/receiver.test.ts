@@ -23,8 +23,12 @@ let port = 0;
 
 beforeEach(async () => {
   output = "";
-  receiver = spawn(process.execPath, [RECEIVER], { env: { TALLYMAN_WEBHOOK_SECRET: SECRET, PORT: "0" }, stdio: ["ignore", "pipe", "inherit"] });
-  receiver.stdout?.on("data", (data: Buffer) => (output += data.toString()));
+  const child = spawn(process.execPath, [RECEIVER], { env: { TALLYMAN_WEBHOOK_SECRET: SECRET, PORT: "0" }, stdio: ["ignore", "pipe", "inherit"] });
+  receiver = child;
+  // What the receiver of the last test said before it was killed may arrive in this one.
+  child.stdout.on("data", (data: Buffer) => {
+    if (child === receiver) output += data.toString();
+  });
   await until(() => output.includes("\n"), "the receiver's port");
   port = Number(/port (\d+)/.exec(output)?.[1]);
 });

@@ -210,6 +210,7 @@ describe("a program that runs", () => {
       expect(await stage.receives(1)).toHaveLength(1);
       expect(await program.stop()).toBe(0);
       expect(program.stderr).not.toMatch(/\n\s+at /);
+      expect(program.stderr).not.toContain("a defect in tallyman");
     } finally {
       await stage.close();
     }
@@ -247,6 +248,7 @@ describe("a program that runs", () => {
       await client.close();
       await settled(program);
       expect(await program.stop(), program.stderr).toBe(0);
+      expect(program.stderr).not.toContain("a defect in tallyman");
     } finally {
       await stage.close();
       await upstream.close();

@@ -107,6 +107,9 @@ export async function openStage(answer?: ReceiverOptions["answer"]): Promise<Sta
       gateway.close();
       await Promise.all([anthropic.close(), openai.close(), receiver.close()]);
       await rm(dir, { recursive: true, force: true });
+      // The program survives its own defects; a test must not.
+      const defects = programs.flatMap(({ stderr }) => stderr.match(/.*a defect in tallyman.*/g) ?? []);
+      if (defects.length > 0) throw new Error(defects.join("\n"));
     },
   };
 }
