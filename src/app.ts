@@ -6,7 +6,7 @@
 import { readFile } from "node:fs/promises";
 import type { Logger } from "pino";
 
-import { createFlowFeed, type FlowFeed } from "./admin/flow-feed.ts";
+import { createFlowFeed, type FlowFeed, type FlowSummary } from "./admin/flow-feed.ts";
 import { createMetrics, type Metrics } from "./admin/metrics.ts";
 import { createAdminServer, type AdminServer } from "./admin/server.ts";
 import { nearest } from "./config/nearest.ts";
@@ -32,6 +32,7 @@ import {
   createTracker,
   handlers as standardHandlers,
   keyFingerprint,
+  type ActiveFlow,
   type Attribution,
   type Counters,
   type CounterSnapshot,
@@ -324,7 +325,6 @@ function buildMeter(parts: Parts, { counters, metrics, tracker, feed, hasReceive
     isQueueFull: () => settings.queueFull === "drop_newest" && counters.snapshot().reports >= settings.queueMaxEvents,
     isStrict: settings.durability === "strict",
     commitWaitMs: COMMIT_WAIT_MS,
-    now,
     monotonicMs: () => performance.now(),
     logger,
     onStored(events) {
@@ -334,23 +334,7 @@ function buildMeter(parts: Parts, { counters, metrics, tracker, feed, hasReceive
         logger.info(flowFields(event), "flow");
       }
     },
-    onFlowStart: ({ facts, method }) =>
-      feed.started({
-        flow_id: facts.flowId,
-        // Only asked for when somebody looks.
-        get started_at() {
-          return new Date(facts.startedAtMs).toISOString();
-        },
-        meter: facts.meter,
-        api: facts.api,
-        operation: facts.operation,
-        host: facts.host,
-        method,
-        org_id: facts.attribution.orgId,
-        user_id: facts.attribution.userId,
-        agent_id: facts.attribution.agentId,
-        thread_id: facts.attribution.threadId,
-      }),
+    onFlowStart: (flow) => feed.started(flow.flowId, () => flowSummary(flow)),
     onFlowEnd({ facts }, ending, readings, outcome) {
       metrics.flowEnded({ meter: facts.meter, ...ending });
       for (const reading of readings) {
@@ -370,6 +354,22 @@ function buildMeter(parts: Parts, { counters, metrics, tracker, feed, hasReceive
       if (isTimeout) metrics.gap("commit_timeout", 1);
     },
   });
+}
+
+function flowSummary({ facts, method }: ActiveFlow): FlowSummary {
+  return {
+    flow_id: facts.flowId,
+    started_at: new Date(facts.startedAtMs).toISOString(),
+    meter: facts.meter,
+    api: facts.api,
+    operation: facts.operation,
+    host: facts.host,
+    method,
+    org_id: facts.attribution.orgId,
+    user_id: facts.attribution.userId,
+    agent_id: facts.attribution.agentId,
+    thread_id: facts.attribution.threadId,
+  };
 }
 
 /** The embedder's function is asked where nobody else said; what it throws is logged and changes nothing. */

@@ -34,7 +34,8 @@ export interface FlowEnd {
 export type FlowChange = { readonly phase: "started"; readonly flow: FlowSummary } | { readonly phase: "ended"; readonly flow: FlowEnd };
 
 export interface FlowFeed {
-  started(flow: FlowSummary): void;
+  /** The summary is only made when somebody looks. */
+  started(flowId: string, describe: () => FlowSummary): void;
   ended(flow: FlowEnd): void;
   /** Oldest first. */
   active(): readonly FlowSummary[];
@@ -44,21 +45,21 @@ export interface FlowFeed {
 
 /** Makes an empty feed. */
 export function createFlowFeed(): FlowFeed {
-  const flows = new Map<string, FlowSummary>();
+  const flows = new Map<string, () => FlowSummary>();
   const listeners = new Set<(change: FlowChange) => void>();
   const tell = (change: FlowChange): void => {
     for (const listener of listeners) listener(change);
   };
   return {
-    started(flow) {
-      flows.set(flow.flow_id, flow);
-      tell({ phase: "started", flow });
+    started(flowId, describe) {
+      flows.set(flowId, describe);
+      if (listeners.size > 0) tell({ phase: "started", flow: describe() });
     },
     ended(flow) {
       flows.delete(flow.flow_id);
       tell({ phase: "ended", flow });
     },
-    active: () => [...flows.values()],
+    active: () => Array.from(flows.values(), (describe) => describe()),
     subscribe(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);

@@ -1,31 +1,26 @@
 /**
- * The observer of flows: finds the handler of a flow's host, feeds one reader with decoded bytes, and at the end turns
- * its readings into events and commits them. Isolates every fault: whatever a handler throws becomes an `unknown`
- * event, and nothing here can delay a flow for longer than the commit bound.
+ * The observer of flows: finds the handler of a flow's host, keeps what passes until there is time to read it, and at
+ * the end turns its readings into events and commits them. Watching costs the traffic a push to a list; the reading is
+ * done in batches. Nothing here can delay a flow for longer than the commit bound.
  */
 
 import type { Logger } from "pino";
 
-import { createDecoder, parseContentEncoding, type Decoder } from "../flow/content-coding.ts";
 import type { FlowHead, FlowObserver, FlowOutcome, FlowTap, ResponseHead } from "../flow/flow.ts";
-import { getHeader } from "../flow/headers.ts";
 import type { HostTable } from "../flow/route.ts";
 import type { LedgerRecord, Store } from "../store/store.ts";
-import type { Attribution } from "./attribution.ts";
 import type { Counters, FlowLease } from "./counters.ts";
-import { isDelivered, requestIdOf, type EventBuilder, type FlowEnding, type FlowFacts } from "./event.ts";
+import { isDelivered, type EventBuilder, type FlowEnding, type FlowFacts } from "./event.ts";
 import type { UsageEvent } from "./event-types.ts";
-import type { Handler, OpenedExchange, PendingJobs, Reader, ReadEnd, Reading } from "./handler.ts";
+import { FlowReading, reportFault, type FlowReadingOptions } from "./flow-reading.ts";
+import type { Handler, Reading } from "./handler.ts";
+import { createWorkQueue, type WorkQueue } from "./work-queue.ts";
 
-export interface MeterOptions {
+export interface MeterOptions extends FlowReadingOptions {
   readonly hosts: HostTable<Handler>;
-  readonly attribute: (head: FlowHead) => Attribution;
-  readonly isBillable: (meter: string, head: FlowHead) => boolean;
   readonly events: EventBuilder;
   readonly store: Pick<Store, "begin" | "commit" | "recordGap" | "failure">;
   readonly counters: Counters;
-  readonly jobsFor: (handler: Handler, head: FlowHead) => PendingJobs;
-  readonly isEstimateAllowed: boolean;
   /** False: nothing receives events, so none waits for delivery. */
   readonly hasReceiver: boolean;
   /** True: the outbox is at its bound and its events are dropped (`drop_newest`): kept in the ledger, counted in a durable gap. */
@@ -34,7 +29,6 @@ export interface MeterOptions {
   readonly isStrict: boolean;
   /** The bound of that wait. */
   readonly commitWaitMs: number;
-  readonly now: () => number;
   readonly monotonicMs: () => number;
   readonly logger: Pick<Logger, "warn" | "error" | "debug">;
   /** Called after the events of a flow are stored. */
@@ -50,21 +44,30 @@ export interface BuiltEvent {
   readonly isDelivered: boolean;
 }
 
-/** A flow under way, for the dashboard and the log. */
+/** A flow under way, for the dashboard and the log. Asking for its facts opens its reader. */
 export interface ActiveFlow {
+  readonly flowId: string;
   readonly facts: FlowFacts;
   readonly method: string;
 }
 
+/** How long ended flows are gathered where nobody waits for them. */
+const RELAXED_GATHER_MS = 20;
+
 export function createMeter(options: MeterOptions): FlowObserver {
+  const shared: Shared = {
+    options,
+    ended: createWorkQueue({ gatherMs: options.isStrict ? 0 : RELAXED_GATHER_MS, monotonicMs: options.monotonicMs }),
+    keptBytes: 0,
+  };
   return {
     isMetered: (host, port) => options.hosts.lookup(host, port) !== undefined,
     open(head) {
       try {
         const handler = options.hosts.lookup(head.host, head.port);
-        return handler === undefined ? undefined : openFlow(handler, head, options);
+        return handler === undefined ? undefined : new MeteredFlow(head, new FlowReading(handler, head, options), shared);
       } catch (error) {
-        reportFault(options, "open", error);
+        reportFault(options.logger, "open", error);
         return undefined;
       }
     },
@@ -72,237 +75,184 @@ export function createMeter(options: MeterOptions): FlowObserver {
       try {
         return options.hosts.lookup(head.host, head.port)?.errorBody?.(error);
       } catch (fault) {
-        reportFault(options, "error body", fault);
+        reportFault(options.logger, "error body", fault);
         return undefined;
       }
     },
   };
 }
 
-function openFlow(handler: Handler, head: FlowHead, options: MeterOptions): FlowTap {
-  const opened = openExchange(handler, head, options);
-  const facts: FlowFacts = {
-    flowId: head.flowId,
-    startedAtMs: head.startedAtMs,
-    host: head.host,
-    meter: handler.id,
-    kind: handler.kind,
-    api: opened.api,
-    operation: opened.operation,
-    attribution: attributionOf(head, options),
-    billable: options.isBillable(handler.id, head),
-  };
-  return new MeteredFlow(head, facts, opened.reader, options);
+/** What the flows of one meter have in common. */
+interface Shared {
+  readonly options: MeterOptions;
+  readonly ended: WorkQueue;
+  /** Bytes of all flows that passed and are not read yet. */
+  keptBytes: number;
 }
 
-function attributionOf(head: FlowHead, options: MeterOptions): Attribution {
-  try {
-    return options.attribute(head);
-  } catch (error) {
-    reportFault(options, "attribution", error);
-    return NOBODY;
-  }
-}
+/** What passes is kept by reference up to these bounds, then it is read: of one flow, in pieces and bytes, and of all. */
+const MAX_KEPT_PIECES = 128;
+const MAX_KEPT_BYTES = 32 * 1024;
+const MAX_KEPT_BYTES_OF_ALL = 8 * 1024 * 1024;
 
-const NOBODY: Attribution = { orgId: null, userId: null, agentId: null, threadId: null, callerType: null, metadata: {} };
+/** One call of the tap that is still to be made of the reading. */
+type Piece =
+  | { readonly kind: "request"; readonly chunk: Uint8Array }
+  | { readonly kind: "request_end" }
+  | { readonly kind: "head"; readonly head: ResponseHead }
+  | { readonly kind: "response"; readonly chunk: Uint8Array };
 
-function openExchange(handler: Handler, head: FlowHead, options: MeterOptions): OpenedExchange {
-  const question = head.target.indexOf("?");
-  const exchange = {
-    host: head.host,
-    port: head.port,
-    protocol: head.protocol,
-    method: head.method,
-    path: question === -1 ? head.target : head.target.slice(0, question),
-    query: question === -1 ? "" : head.target.slice(question + 1),
-    headers: head.headers,
-  };
-  try {
-    return handler.open(exchange, { isEstimateAllowed: options.isEstimateAllowed, jobs: options.jobsFor(handler, head) });
-  } catch (error) {
-    reportFault(options, handler.id, error);
-    return { api: `${handler.id}.other`, operation: "other", isBillable: true, reader: brokenReader };
-  }
-}
-
-/** Stands in for a reader that could not be made. */
-const brokenReader: Reader = {
-  response: () => undefined,
-  push: () => undefined,
-  end: () => [{ kind: "unmeasured", reason: "meter_fault" }],
-};
+const REQUEST_END: Piece = { kind: "request_end" };
 
 /** A class for its identity: one flow from its head to its commit. */
 class MeteredFlow implements FlowTap, ActiveFlow {
-  readonly facts: FlowFacts;
+  readonly flowId: string;
   readonly method: string;
-  readonly #options: MeterOptions;
+  readonly #shared: Shared;
+  readonly #reading: FlowReading;
   readonly #lease: FlowLease;
+  readonly #startedAtMs: number;
   readonly #openedAt: number;
-  #reader: Reader | undefined;
-  #requestDecoder: Decoder | undefined;
-  #responseDecoder: Decoder | undefined;
-  /** Settled when a decoded request is read to its end; undefined while its body still comes, or where nothing is decoded. */
-  #requestDecoded: Promise<void> | undefined;
-  #isRequestReadable = true;
-  #isUndecodable = false;
-  #hasFault = false;
+  #kept: Piece[] = [];
+  #keptBytes = 0;
   #status: number | null = null;
-  #requestId: string | null = null;
   #firstByteAt: number | null = null;
   #bytesUp = 0;
   #bytesDown = 0;
 
-  constructor(head: FlowHead, facts: FlowFacts, reader: Reader | undefined, options: MeterOptions) {
-    this.facts = facts;
+  constructor(head: FlowHead, reading: FlowReading, shared: Shared) {
+    const { events, store, counters, monotonicMs, onFlowStart } = shared.options;
+    this.flowId = head.flowId;
     this.method = head.method;
-    this.#options = options;
-    this.#reader = reader;
-    this.#openedAt = options.monotonicMs();
-    this.#lease = options.counters.startFlow();
-    const { events, store } = options;
+    this.#shared = shared;
+    this.#reading = reading;
+    this.#startedAtMs = head.startedAtMs;
+    this.#openedAt = monotonicMs();
+    this.#lease = counters.startFlow();
     store.begin({
-      flowId: facts.flowId,
-      startedAtMs: facts.startedAtMs,
+      flowId: head.flowId,
+      startedAtMs: head.startedAtMs,
       // Only built when the flow outlives its first group commit.
       get unknownEvent() {
-        return JSON.stringify(events.buildUnknown(facts));
+        return JSON.stringify(events.buildUnknown(reading.facts));
       },
     });
-    this.#openRequestDecoder(head);
-    isolate(options, () => options.onFlowStart(this));
+    isolate(shared.options, () => onFlowStart(this));
+  }
+
+  get facts(): FlowFacts {
+    return this.#reading.facts;
   }
 
   requestData(chunk: Uint8Array): void {
     this.#bytesUp += chunk.length;
-    if (!this.#isRequestReadable) return;
-    if (this.#requestDecoder !== undefined) this.#requestDecoder.push(chunk);
-    else this.#guard(() => this.#reader?.requestData?.(chunk));
+    this.#keep({ kind: "request", chunk }, chunk.length);
   }
 
   requestEnd(): void {
-    const decoder = this.#requestDecoder;
-    if (decoder !== undefined) {
-      this.#requestDecoded = new Promise((resolve) => {
-        this.#onRequestDecoded = resolve;
-      });
-      decoder.end();
-    } else this.#guard(() => this.#reader?.requestEnd?.());
+    this.#keep(REQUEST_END, 0);
   }
 
   responseHead(head: ResponseHead): void {
     this.#status = head.status;
-    this.#firstByteAt = this.#options.monotonicMs();
-    this.#guard(() => {
-      this.#requestId = requestIdOf(head.headers);
-      this.#reader?.response(head);
-      this.#openResponseDecoder(head);
-    });
+    this.#firstByteAt = this.#shared.options.monotonicMs();
+    this.#keep({ kind: "head", head }, 0);
   }
 
   responseData(chunk: Uint8Array): void {
     this.#bytesDown += chunk.length;
-    if (this.#reader === undefined || this.#isUndecodable) return;
-    if (this.#responseDecoder !== undefined) this.#responseDecoder.push(chunk);
-    else this.#guard(() => this.#reader?.push(chunk));
+    this.#keep({ kind: "response", chunk }, chunk.length);
   }
 
   end(outcome: FlowOutcome): Promise<void> | undefined {
-    const endedAt = this.#options.monotonicMs();
+    const endedAt = this.#shared.options.monotonicMs();
     this.#lease.buffer();
-    // A request whose body has not ended is read no further; one that has is read to its end.
-    if (this.#requestDecoded === undefined) this.#requestDecoder?.destroy();
-    const decoded = [this.#requestDecoded, this.#endResponseDecoder()].filter((each) => each !== undefined);
-    const settled = decoded.length === 0 ? this.#settle(outcome, endedAt) : Promise.all(decoded).then(() => this.#settle(outcome, endedAt));
-    return this.#boundedWait(settled);
+    return this.#boundedWait(
+      new Promise((resolve) => {
+        this.#shared.ended.add(() => {
+          // #settle never rejects.
+          void this.#settle(outcome, endedAt).then(resolve);
+        });
+      }),
+    );
   }
 
-  #onRequestDecoded: (() => void) | undefined;
-  #onResponseDecoded: (() => void) | undefined;
-
-  /** Undefined where nothing is decoded. */
-  #endResponseDecoder(): Promise<void> | undefined {
-    const decoder = this.#responseDecoder;
-    if (decoder === undefined) return undefined;
-    return new Promise((resolve) => {
-      this.#onResponseDecoded = resolve;
-      decoder.end();
-    });
+  #keep(piece: Piece, bytes: number): void {
+    this.#kept.push(piece);
+    this.#keptBytes += bytes;
+    this.#shared.keptBytes += bytes;
+    const isOver = this.#kept.length >= MAX_KEPT_PIECES || this.#keptBytes >= MAX_KEPT_BYTES || this.#shared.keptBytes >= MAX_KEPT_BYTES_OF_ALL;
+    if (isOver) this.#read();
   }
 
-  #openRequestDecoder(head: FlowHead): void {
-    const coding = getHeader(head.headers, "content-encoding");
-    if (this.#reader?.requestData === undefined || coding === undefined) return;
-    const codings = parseContentEncoding(coding);
-    if (codings === undefined) this.#isRequestReadable = false;
-    else if (codings.some((name) => name !== "identity")) {
-      this.#requestDecoder = createDecoder({
-        codings,
-        onData: (chunk) => this.#guard(() => this.#reader?.requestData?.(chunk)),
-        onEnd: () => {
-          this.#guard(() => this.#reader?.requestEnd?.());
-          this.#onRequestDecoded?.();
-        },
-      });
+  /** Feeds the reading with what was kept. */
+  #read(): void {
+    const kept = this.#kept;
+    this.#kept = [];
+    this.#shared.keptBytes -= this.#keptBytes;
+    this.#keptBytes = 0;
+    const reading = this.#reading;
+    for (let i = 0; i < kept.length; i++) {
+      const piece = kept[i] as Piece;
+      switch (piece.kind) {
+        case "request":
+          reading.requestData(piece.chunk);
+          break;
+        case "request_end":
+          reading.requestEnd();
+          break;
+        case "head":
+          reading.responseHead(piece.head);
+          break;
+        case "response": {
+          // The events of a stream come one by one; read together they cost a fraction.
+          const run = runOfResponse(kept, i);
+          reading.responseData(run.length === 1 ? piece.chunk : Buffer.concat(run));
+          i += run.length - 1;
+          break;
+        }
+        default:
+          piece satisfies never;
+      }
     }
   }
-
-  #openResponseDecoder(head: ResponseHead): void {
-    const coding = getHeader(head.headers, "content-encoding");
-    if (coding === undefined || this.#reader === undefined) return;
-    const codings = parseContentEncoding(coding);
-    if (codings === undefined) this.#isUndecodable = true;
-    else if (codings.some((name) => name !== "identity")) {
-      this.#responseDecoder = createDecoder({
-        codings,
-        onData: (chunk) => this.#guard(() => this.#reader?.push(chunk)),
-        onEnd: (result) => {
-          if (result === "corrupt" || result === "overflow") this.#isUndecodable = true;
-          if (result === "truncated") this.#isCut = true;
-          this.#onResponseDecoded?.();
-        },
-      });
-    }
-  }
-
-  #isCut = false;
 
   /** Reads out, builds the events and commits them. Resolves when they are stored; never rejects. */
   async #settle(outcome: FlowOutcome, endedAt: number): Promise<void> {
-    const options = this.#options;
-    const ending: FlowEnding = {
-      endedAtMs: this.facts.startedAtMs + Math.max(0, endedAt - this.#openedAt),
+    const { options } = this.#shared;
+    try {
+      this.#read();
+      const found = this.#reading.finish(outcome);
+      const readings = found instanceof Promise ? await found : found;
+      const ending = this.#ending(outcome, endedAt);
+      const built = readings.map((reading, sequence) => this.#buildEvent(reading, ending, sequence));
+      const records = built.map((each) => this.#recordOf(each, ending));
+      isolate(options, () => options.onFlowEnd(this, ending, readings, outcome));
+      await options.store.commit(this.flowId, records);
+      this.#lease.store(records.filter((record) => record.delivery === "pending").length);
+      isolate(options, () => options.onStored(built));
+    } catch (error) {
+      // The store has counted what it lost and said so; any other fault is a defect, and its flow comes back as unknown.
+      reportFault(options.logger, "settle", error);
+      this.#lease.drop();
+    }
+  }
+
+  #ending(outcome: FlowOutcome, endedAt: number): FlowEnding {
+    return {
+      endedAtMs: this.#startedAtMs + Math.max(0, endedAt - this.#openedAt),
       status: this.#status ?? (outcome.kind === "refused" ? outcome.status : null),
-      requestId: this.#requestId,
+      requestId: this.#reading.requestId,
       latencyMs: endedAt - this.#openedAt,
       timeToFirstByteMs: this.#firstByteAt === null ? null : this.#firstByteAt - this.#openedAt,
       bytesUp: this.#bytesUp,
       bytesDown: this.#bytesDown,
     };
-    const readings = this.#readOut(outcome);
-    const built = readings.map((reading, sequence) => this.#buildEvent(reading, ending, sequence));
-    const records = built.map(({ event, body, isDelivered: isForReceiver }): LedgerRecord => ({
-      id: event.id,
-      flowId: this.facts.flowId,
-      timeMs: Math.trunc(ending.endedAtMs),
-      delivery: options.hasReceiver && isForReceiver && !this.#isDropped() ? "pending" : "none",
-      body,
-    }));
-    isolate(options, () => options.onFlowEnd(this, ending, readings, outcome));
-    try {
-      await options.store.commit(this.facts.flowId, records);
-      this.#lease.store(records.filter((record) => record.delivery === "pending").length);
-      isolate(options, () => options.onStored(built));
-    } catch (error) {
-      // The store has counted what it lost and said so.
-      options.logger.debug({ err: error }, "usage could not be stored");
-      this.#lease.drop();
-    }
   }
 
   /** A reading that makes no event happened all the same: its event says that its usage is not known. */
   #buildEvent(reading: Reading, ending: FlowEnding, sequence: number): BuiltEvent & { readonly body: string } {
-    const { events } = this.#options;
+    const { events, logger } = this.#shared.options;
     const build = (from: Reading): BuiltEvent & { readonly body: string } => {
       const event = events.build(this.facts, ending, from, sequence);
       return { event, body: JSON.stringify(event), isDelivered: isDelivered(from) };
@@ -310,45 +260,38 @@ class MeteredFlow implements FlowTap, ActiveFlow {
     try {
       return build(reading);
     } catch (error) {
-      reportFault(this.#options, this.facts.meter, error);
+      reportFault(logger, this.facts.meter, error);
       return build({ kind: "unmeasured", reason: "meter_fault" });
     }
   }
 
+  #recordOf({ event, body, isDelivered: isForReceiver }: BuiltEvent & { readonly body: string }, ending: FlowEnding): LedgerRecord {
+    const { hasReceiver } = this.#shared.options;
+    return {
+      id: event.id,
+      flowId: this.flowId,
+      timeMs: Math.trunc(ending.endedAtMs),
+      delivery: hasReceiver && isForReceiver && !this.#isDropped() ? "pending" : "none",
+      body,
+    };
+  }
+
   #isDropped(): boolean {
-    if (!this.#options.isQueueFull()) return false;
-    this.#options.store.recordGap("queue_full", 1);
+    const { isQueueFull, store } = this.#shared.options;
+    if (!isQueueFull()) return false;
+    store.recordGap("queue_full", 1);
     return true;
-  }
-
-  #readOut(outcome: FlowOutcome): readonly Reading[] {
-    const reader = this.#reader;
-    this.#reader = undefined;
-    if (this.#hasFault) return [{ kind: "unmeasured", reason: "meter_fault" }];
-    if (outcome.kind === "refused") return [{ kind: "free", reason: outcome.code }];
-    if (reader === undefined) return [{ kind: "free", reason: "nothing_billable" }];
-    try {
-      const readings = reader.end({ kind: this.#endKind(outcome.kind) });
-      return readings.length > 0 ? readings : [{ kind: "free", reason: "nothing_billable" }];
-    } catch (error) {
-      reportFault(this.#options, this.facts.meter, error);
-      return [{ kind: "unmeasured", reason: "meter_fault" }];
-    }
-  }
-
-  #endKind(outcome: "complete" | "client_aborted" | "upstream_aborted"): ReadEnd["kind"] {
-    if (this.#isUndecodable) return "undecodable";
-    return outcome === "complete" && this.#isCut ? "upstream_aborted" : outcome;
   }
 
   /** Under `relaxed` nothing waits; under `strict` the wait ends at its bound and leaves a durable gap. */
   #boundedWait(stored: Promise<void>): Promise<void> | undefined {
-    const { isStrict, commitWaitMs, monotonicMs, store, onCommitWait } = this.#options;
+    const { options } = this.#shared;
+    const { isStrict, commitWaitMs, monotonicMs, store, onCommitWait } = options;
     if (!isStrict) return undefined;
     if (store.failure !== undefined) {
       // Nothing can be written now: waiting would only delay the traffic.
       store.recordGap("commit_timeout", 1);
-      isolate(this.#options, () => onCommitWait(0, true));
+      isolate(options, () => onCommitWait(0, true));
       return undefined;
     }
     const from = monotonicMs();
@@ -358,7 +301,7 @@ class MeteredFlow implements FlowTap, ActiveFlow {
         isOver = true;
         clearTimeout(timer);
         if (isTimeout) store.recordGap("commit_timeout", 1);
-        isolate(this.#options, () => onCommitWait(monotonicMs() - from, isTimeout));
+        isolate(options, () => onCommitWait(monotonicMs() - from, isTimeout));
         resolve();
       };
       let isOver = false;
@@ -366,31 +309,23 @@ class MeteredFlow implements FlowTap, ActiveFlow {
       void stored.then(() => over(false));
     });
   }
+}
 
-  /** Runs reader code; after a throw the reader is not called again. */
-  #guard(work: () => void): void {
-    if (this.#hasFault) return;
-    try {
-      work();
-    } catch (error) {
-      this.#hasFault = true;
-      this.#reader = undefined;
-      reportFault(this.#options, this.facts.meter, error);
-    }
+/** The response bytes from a place on, as far as nothing else comes between them. */
+function runOfResponse(kept: readonly Piece[], from: number): Uint8Array[] {
+  const run: Uint8Array[] = [];
+  for (let i = from; i < kept.length; i++) {
+    const piece = kept[i];
+    if (piece?.kind !== "response") break;
+    run.push(piece.chunk);
   }
+  return run;
 }
 
 function isolate(options: MeterOptions, work: () => void): void {
   try {
     work();
   } catch (error) {
-    reportFault(options, "listener", error);
+    reportFault(options.logger, "listener", error);
   }
-}
-
-/** Logs where a fault happened. Its message is left out: a parser quotes the text that it choked on. */
-function reportFault(options: MeterOptions, where: string, error: unknown): void {
-  const name = error instanceof Error ? error.name : typeof error;
-  const frames = error instanceof Error ? (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line)).slice(0, 4) : [];
-  options.logger.error({ where, error: name, frames: frames.map((line) => line.trim()) }, "a meter failed; the traffic is unharmed");
 }

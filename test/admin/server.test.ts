@@ -173,8 +173,8 @@ describe("the API", () => {
 
   it("gives flows under way, counters, budgets and dead letters", async () => {
     const { port, flows, tracker } = await setUp();
-    flows.started(FLOW);
-    flows.started({ ...FLOW, flow_id: "f2" });
+    flows.started(FLOW.flow_id, () => FLOW);
+    flows.started("f2", () => ({ ...FLOW, flow_id: "f2" }));
     flows.ended({ flow_id: "f2", outcome: "complete", status: 200, latency_ms: 1, bytes_up: 1, bytes_down: 1 });
     tracker.record(modelEvent());
     const read = async (path: string): Promise<unknown> => JSON.parse((await ask(port, path)).text);
@@ -360,7 +360,7 @@ describe("the stream", () => {
     const client = await follow(url);
     expect(client.response.headers.get("content-type")).toBe("text/event-stream");
     await expect.poll(() => client.text).toContain('event: counters\ndata: {"flows":1,');
-    flows.started(FLOW);
+    flows.started(FLOW.flow_id, () => FLOW);
     const event = modelEvent();
     tracker.record(event);
     await expect.poll(() => client.text).toContain(`event: flow\ndata: ${JSON.stringify({ phase: "started", flow: FLOW })}\n\n`);

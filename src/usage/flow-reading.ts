@@ -1,0 +1,235 @@
+/**
+ * The reading of one flow: opens the handler's reader, decodes the bodies and feeds it, and reads it out at the end.
+ * Nothing in here is needed while the flow passes, so all of it may be done later. Isolates the handler: whatever it
+ * throws becomes an `unmeasured` reading.
+ */
+
+import type { Logger } from "pino";
+
+import { createDecoder, parseContentEncoding, type Decoder } from "../flow/content-coding.ts";
+import type { FlowHead, FlowOutcome, ResponseHead } from "../flow/flow.ts";
+import { getHeader } from "../flow/headers.ts";
+import type { Attribution } from "./attribution.ts";
+import { requestIdOf, type FlowFacts } from "./event.ts";
+import type { Handler, OpenedExchange, PendingJobs, Reader, ReadEnd, Reading } from "./handler.ts";
+
+export interface FlowReadingOptions {
+  readonly attribute: (head: FlowHead) => Attribution;
+  readonly isBillable: (meter: string, head: FlowHead) => boolean;
+  readonly jobsFor: (handler: Handler, head: FlowHead) => PendingJobs;
+  readonly isEstimateAllowed: boolean;
+  readonly logger: Pick<Logger, "error">;
+}
+
+/** A class for its identity: fed piece by piece, then finished, once. */
+export class FlowReading {
+  readonly #handler: Handler;
+  readonly #head: FlowHead;
+  readonly #options: FlowReadingOptions;
+  #facts: FlowFacts | undefined;
+  #reader: Reader | undefined;
+  #requestDecoder: Decoder | undefined;
+  #responseDecoder: Decoder | undefined;
+  /** Settled when a decoded request is read to its end; undefined while its body still comes, or where nothing is decoded. */
+  #requestDecoded: Promise<void> | undefined;
+  #onRequestDecoded: (() => void) | undefined;
+  #onResponseDecoded: (() => void) | undefined;
+  #isRequestReadable = true;
+  #isUndecodable = false;
+  #isCut = false;
+  #hasFault = false;
+  #requestId: string | null = null;
+
+  constructor(handler: Handler, head: FlowHead, options: FlowReadingOptions) {
+    this.#handler = handler;
+    this.#head = head;
+    this.#options = options;
+  }
+
+  /** What is known from the request's head. Opens the reader when first asked. Does not throw. */
+  get facts(): FlowFacts {
+    this.#facts ??= this.#open();
+    return this.#facts;
+  }
+
+  /** The provider's own id of the request; null before the response's head. */
+  get requestId(): string | null {
+    return this.#requestId;
+  }
+
+  requestData(chunk: Uint8Array): void {
+    this.#facts ??= this.#open();
+    if (!this.#isRequestReadable) return;
+    if (this.#requestDecoder !== undefined) this.#requestDecoder.push(chunk);
+    else this.#guard(() => this.#reader?.requestData?.(chunk));
+  }
+
+  requestEnd(): void {
+    this.#facts ??= this.#open();
+    const decoder = this.#requestDecoder;
+    if (decoder !== undefined) {
+      this.#requestDecoded = new Promise((resolve) => {
+        this.#onRequestDecoded = resolve;
+      });
+      decoder.end();
+    } else this.#guard(() => this.#reader?.requestEnd?.());
+  }
+
+  responseHead(head: ResponseHead): void {
+    this.#facts ??= this.#open();
+    this.#guard(() => {
+      this.#requestId = requestIdOf(head.headers);
+      this.#reader?.response(head);
+      this.#openResponseDecoder(head);
+    });
+  }
+
+  responseData(chunk: Uint8Array): void {
+    if (this.#reader === undefined || this.#isUndecodable) return;
+    if (this.#responseDecoder !== undefined) this.#responseDecoder.push(chunk);
+    else this.#guard(() => this.#reader?.push(chunk));
+  }
+
+  /** The readings, at least one; a promise where something still has to be decoded. Never throws or rejects. */
+  finish(outcome: FlowOutcome): readonly Reading[] | Promise<readonly Reading[]> {
+    this.#facts ??= this.#open();
+    // A request whose body has not ended is read no further; one that has is read to its end.
+    if (this.#requestDecoded === undefined) this.#requestDecoder?.destroy();
+    const decoded = [this.#requestDecoded, this.#endResponseDecoder()].filter((each) => each !== undefined);
+    return decoded.length === 0 ? this.#readOut(outcome) : Promise.all(decoded).then(() => this.#readOut(outcome));
+  }
+
+  #open(): FlowFacts {
+    const opened = this.#openExchange();
+    this.#reader = opened.reader;
+    this.#openRequestDecoder();
+    const head = this.#head;
+    return {
+      flowId: head.flowId,
+      startedAtMs: head.startedAtMs,
+      host: head.host,
+      meter: this.#handler.id,
+      kind: this.#handler.kind,
+      api: opened.api,
+      operation: opened.operation,
+      attribution: this.#attribution(),
+      billable: this.#options.isBillable(this.#handler.id, head),
+    };
+  }
+
+  #openExchange(): OpenedExchange {
+    const { host, port, protocol, method, target, headers } = this.#head;
+    const question = target.indexOf("?");
+    const path = question === -1 ? target : target.slice(0, question);
+    const query = question === -1 ? "" : target.slice(question + 1);
+    const { isEstimateAllowed, jobsFor } = this.#options;
+    try {
+      return this.#handler.open({ host, port, protocol, method, path, query, headers }, { isEstimateAllowed, jobs: jobsFor(this.#handler, this.#head) });
+    } catch (error) {
+      reportFault(this.#options.logger, this.#handler.id, error);
+      return { api: `${this.#handler.id}.other`, operation: "other", isBillable: true, reader: brokenReader };
+    }
+  }
+
+  #attribution(): Attribution {
+    try {
+      return this.#options.attribute(this.#head);
+    } catch (error) {
+      reportFault(this.#options.logger, "attribution", error);
+      return NOBODY;
+    }
+  }
+
+  #openRequestDecoder(): void {
+    const coding = getHeader(this.#head.headers, "content-encoding");
+    if (this.#reader?.requestData === undefined || coding === undefined) return;
+    const codings = parseContentEncoding(coding);
+    if (codings === undefined) this.#isRequestReadable = false;
+    else if (codings.some((name) => name !== "identity")) {
+      this.#requestDecoder = createDecoder({
+        codings,
+        onData: (chunk) => this.#guard(() => this.#reader?.requestData?.(chunk)),
+        onEnd: () => {
+          this.#guard(() => this.#reader?.requestEnd?.());
+          this.#onRequestDecoded?.();
+        },
+      });
+    }
+  }
+
+  #openResponseDecoder(head: ResponseHead): void {
+    const coding = getHeader(head.headers, "content-encoding");
+    if (coding === undefined || this.#reader === undefined) return;
+    const codings = parseContentEncoding(coding);
+    if (codings === undefined) this.#isUndecodable = true;
+    else if (codings.some((name) => name !== "identity")) {
+      this.#responseDecoder = createDecoder({
+        codings,
+        onData: (chunk) => this.#guard(() => this.#reader?.push(chunk)),
+        onEnd: (result) => {
+          if (result === "corrupt" || result === "overflow") this.#isUndecodable = true;
+          if (result === "truncated") this.#isCut = true;
+          this.#onResponseDecoded?.();
+        },
+      });
+    }
+  }
+
+  /** Undefined where nothing is decoded. */
+  #endResponseDecoder(): Promise<void> | undefined {
+    const decoder = this.#responseDecoder;
+    if (decoder === undefined) return undefined;
+    return new Promise((resolve) => {
+      this.#onResponseDecoded = resolve;
+      decoder.end();
+    });
+  }
+
+  #readOut(outcome: FlowOutcome): readonly Reading[] {
+    const reader = this.#reader;
+    this.#reader = undefined;
+    if (this.#hasFault) return [{ kind: "unmeasured", reason: "meter_fault" }];
+    if (outcome.kind === "refused") return [{ kind: "free", reason: outcome.code }];
+    if (reader === undefined) return [{ kind: "free", reason: "nothing_billable" }];
+    try {
+      const readings = reader.end({ kind: this.#endKind(outcome.kind) });
+      return readings.length > 0 ? readings : [{ kind: "free", reason: "nothing_billable" }];
+    } catch (error) {
+      reportFault(this.#options.logger, this.#handler.id, error);
+      return [{ kind: "unmeasured", reason: "meter_fault" }];
+    }
+  }
+
+  #endKind(outcome: "complete" | "client_aborted" | "upstream_aborted"): ReadEnd["kind"] {
+    if (this.#isUndecodable) return "undecodable";
+    return outcome === "complete" && this.#isCut ? "upstream_aborted" : outcome;
+  }
+
+  /** Runs reader code; after a throw the reader is not called again. */
+  #guard(work: () => void): void {
+    if (this.#hasFault) return;
+    try {
+      work();
+    } catch (error) {
+      this.#hasFault = true;
+      this.#reader = undefined;
+      reportFault(this.#options.logger, this.#handler.id, error);
+    }
+  }
+}
+
+/** Stands in for a reader that could not be made. */
+const brokenReader: Reader = {
+  response: () => undefined,
+  push: () => undefined,
+  end: () => [{ kind: "unmeasured", reason: "meter_fault" }],
+};
+
+const NOBODY: Attribution = { orgId: null, userId: null, agentId: null, threadId: null, callerType: null, metadata: {} };
+
+/** Logs where a fault happened. Its message is left out: a parser quotes the text that it choked on. */
+export function reportFault(logger: Pick<Logger, "error">, where: string, error: unknown): void {
+  const name = error instanceof Error ? error.name : typeof error;
+  const frames = error instanceof Error ? (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line)).slice(0, 4) : [];
+  logger.error({ where, error: name, frames: frames.map((line) => line.trim()) }, "a meter failed; the traffic is unharmed");
+}
