@@ -9,6 +9,7 @@ import { isCheckout } from "../config/paths.ts";
 import { bracketed } from "../config/network-values.ts";
 import { createLogger } from "../log.ts";
 import { EXIT, type CommandContext } from "./context.ts";
+import { releaseStartupMemory } from "./idle-memory.ts";
 
 export async function serve(context: CommandContext): Promise<number> {
   const { settings, stderr, isTerminal } = context;
@@ -17,6 +18,7 @@ export async function serve(context: CommandContext): Promise<number> {
   const stop = stopSignal();
   surviveDefects(logger);
   const app = await startApp({ settings, logger, version: context.version });
+  releaseStartupMemory();
   context.stdout.write(banner(context, app));
   if (app.store.recovered > 0) logger.warn({ flows: app.store.recovered }, "flows that a crash cut off are in the ledger as unknown");
   const cause = await Promise.race([stop.signalled, app.drainRequested.then(() => "drain" as const)]);
