@@ -5,7 +5,7 @@ import * as scalar from "../../src/config/scalar-values.ts";
 import { type ValueKind, listOf } from "../../src/config/value-kind.ts";
 
 function read<T>(kind: ValueKind<T>, text: string): T | "refused" {
-  const parsed = kind.parse(text, { cwd: "/work" });
+  const parsed = kind.parse(text, { cwd: "/home/agent" });
   return parsed.isValid ? parsed.value : "refused";
 }
 
@@ -67,7 +67,7 @@ describe("numbers, switches and words", () => {
   });
 
   it("makes paths absolute", () => {
-    expect([read(scalar.path, "data"), read(scalar.path, "/data"), read(scalar.path, "../x")]).toEqual(["/work/data", "/data", "/x"]);
+    expect([read(scalar.path, "data"), read(scalar.path, "/data"), read(scalar.path, "../x")]).toEqual(["/home/agent/data", "/data", "/home/x"]);
   });
 });
 

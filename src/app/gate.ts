@@ -1,0 +1,36 @@
+/** What may keep a metered request from going upstream: a full outbox, and the embedder's gate. */
+
+import type { Logger } from "pino";
+
+import type { FlowGate, FlowHead, Refusal } from "../flow/flow.ts";
+import type { HostTable } from "../flow/route.ts";
+import type { Counters, Handler } from "../usage/index.ts";
+import type { AppOptions, BillingGate } from "./parts.ts";
+
+export function buildGate(options: AppOptions, hosts: HostTable<Handler>, counters: Counters, hasReceiver: boolean): FlowGate {
+  const { queueFull, queueMaxEvents } = options.settings;
+  const { billingGate } = options;
+  return {
+    admit(head) {
+      if (hosts.lookup(head.host, head.port) === undefined) return undefined;
+      if (hasReceiver && queueFull === "block" && counters.snapshot().reports >= queueMaxEvents) return QUEUE_FULL;
+      return billingGate === undefined ? undefined : askBillingGate(billingGate, head, options.logger);
+    },
+  };
+}
+
+const QUEUE_FULL: Refusal = {
+  status: 503,
+  code: "queue_full",
+  message: "usage events are waiting for their receiver and TALLYMAN_QUEUE_MAX_EVENTS is reached; mend the receiver (see /readyz) or set TALLYMAN_QUEUE_FULL=drop_newest",
+};
+
+async function askBillingGate(gate: BillingGate, head: FlowHead, logger: Logger): Promise<Refusal | undefined> {
+  try {
+    const reason = await gate(head);
+    return reason === undefined ? undefined : { status: 403, code: "request_denied", message: reason };
+  } catch (error) {
+    logger.error({ err: error }, "billingGate failed; the request passes");
+    return undefined;
+  }
+}

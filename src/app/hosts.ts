@@ -1,0 +1,40 @@
+/** Which host is whose: the table of handlers by host, and the hosts whose TLS is terminated. */
+
+import { nearest } from "../config/nearest.ts";
+import type { Settings } from "../config/settings.ts";
+import { createHostTable, type HostTable } from "../flow/route.ts";
+import type { Handler } from "../usage/index.ts";
+import { StartError } from "./start-error.ts";
+
+/** Which hosts have their TLS terminated. */
+export function interception(settings: Settings, hosts: HostTable<Handler>): (host: string, port: number) => boolean {
+  const further = createHostTable(settings.interceptHosts.map((rule) => [pattern(rule), true] as const));
+  const passed = createHostTable(settings.passthroughHosts.map((rule) => [pattern(rule), true] as const));
+  return (host, port) => {
+    if (passed.lookup(host, port) === true) return false;
+    if (settings.intercept === "all" || further.lookup(host, port) === true) return true;
+    return settings.intercept === "metered" && hosts.lookup(host, port) !== undefined;
+  };
+}
+
+/** The handlers by host: what the operator bound goes before the handlers' own hosts, and of those the embedder's come first. */
+export function hostTable(handlers: readonly Handler[], settings: Settings): HostTable<Handler> {
+  const byId = new Map(handlers.toReversed().map((handler) => [handler.id, handler]));
+  const bound = settings.interceptHosts.flatMap((rule): [string, Handler][] => {
+    if (rule.meter === undefined) return [];
+    const handler = byId.get(rule.meter);
+    if (handler !== undefined) return [[pattern(rule), handler]];
+    const known = nearest(rule.meter, [...byId.keys()]);
+    throw new StartError("unknown_meter", `TALLYMAN_INTERCEPT_HOSTS binds ${rule.host} to the meter ${rule.meter}, which does not exist; the nearest is ${known}.`, {
+      isWrongSetting: true,
+    });
+  });
+  const own = handlers.flatMap((handler) => handler.hosts.map((host): [string, Handler] => [host, handler]));
+  // Of equal patterns the first wins.
+  return createHostTable([...bound, ...own]);
+}
+
+function pattern(rule: { readonly host: string; readonly port: number | undefined }): string {
+  if (rule.port === undefined) return rule.host;
+  return rule.host.includes(":") ? `[${rule.host}]:${rule.port}` : `${rule.host}:${rule.port}`;
+}
