@@ -17,7 +17,7 @@ export interface WorkQueueOptions {
 }
 
 /** A batch lets the event loop turn after this long. */
-const MAX_BATCH_MS = 5;
+const MAX_BATCH_MS = 2;
 
 export function createWorkQueue({ gatherMs, monotonicMs }: WorkQueueOptions): WorkQueue {
   let waiting: (() => void)[] = [];
