@@ -52,7 +52,7 @@ export interface ActiveFlow {
 }
 
 /** How long ended flows are gathered where nobody waits for them. */
-const RELAXED_GATHER_MS = 50;
+const RELAXED_GATHER_MS = 10;
 
 export function createMeter(options: MeterOptions): FlowObserver {
   const shared: Shared = {
