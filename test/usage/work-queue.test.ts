@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { createWorkQueue } from "../../src/usage/work-queue.ts";
+import { createWorkQueue, MAX_WAITING } from "../../src/usage/work-queue.ts";
 import { until } from "../support/until.ts";
 
 describe("a work queue", () => {
@@ -30,5 +30,35 @@ describe("a work queue", () => {
     await until(() => done.length === 5, "the jobs");
     expect(done.indexOf("the loop")).toBeLessThan(done.indexOf("c"));
     expect(done.filter((name) => name !== "the loop")).toEqual(["a", "b", "c", "late"]);
+  });
+
+  it("runs everything at once at its bound", () => {
+    const queue = createWorkQueue({ gatherMs: 60_000, monotonicMs: () => performance.now() });
+    let done = 0;
+    for (let i = 1; i < MAX_WAITING; i++) queue.add(() => void done++);
+    expect(done).toBe(0);
+    queue.add(() => void done++);
+    expect(done).toBe(MAX_WAITING);
+    expect(queue.size).toBe(0);
+  });
+
+  it("keeps up with more work a turn than a part may take", async () => {
+    let now = 0;
+    const queue = createWorkQueue({ gatherMs: 0, monotonicMs: () => now });
+    let done = 0;
+    let most = 0;
+    // Each turn brings 100 jobs of 50 µs: more than the least part of 2 ms holds.
+    for (let turn = 0; turn < 300; turn++) {
+      for (let i = 0; i < 100; i++) {
+        queue.add(() => {
+          done++;
+          now += 0.05;
+        });
+      }
+      most = Math.max(most, queue.size);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await until(() => done === 30_000, "the jobs");
+    expect(most).toBeLessThan(1000);
   });
 });
