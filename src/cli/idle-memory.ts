@@ -4,8 +4,8 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
 /**
- * Loading the program leaves about as much garbage as it keeps, and V8 holds on to it while nothing happens: a third of
- * the heap of an idle sidecar. One full collection of some 50 ms, before the first client, returns it to the system.
+ * Loading the program leaves about as much garbage as it keeps, and V8 holds on to it while nothing happens. One full
+ * collection, before the first client, returns it to the system (idle memory: docs/performance.md).
  * Does nothing where V8 does not offer it.
  */
 export function releaseStartupMemory(): void {

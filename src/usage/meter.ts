@@ -182,7 +182,8 @@ class MeteredFlow implements FlowTap, ActiveFlow {
     this.#keptBytes += bytes;
     this.#shared.keptBytes += bytes;
     const isOver = this.#kept.length >= MAX_KEPT_PIECES || this.#keptBytes >= MAX_KEPT_BYTES || this.#shared.keptBytes >= MAX_KEPT_BYTES_OF_ALL;
-    if (isOver) this.#read();
+    // Called from the traffic: a fault that the reading does not catch itself must end here.
+    if (isOver) isolate(this.#shared.options, () => this.#read());
   }
 
   /** Feeds the reading with what was kept. */

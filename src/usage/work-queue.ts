@@ -1,6 +1,6 @@
 /**
- * Work that the traffic need not wait for, done in batches: code that runs again and again while it is warm costs half
- * of what it costs between two pieces of I/O. Jobs run in order. A batch is broken up so that the event loop stays
+ * Work that the traffic need not wait for, done in batches: code that runs again and again while it is warm costs far
+ * less than between two pieces of I/O. Jobs run in order. A batch is broken up so that the event loop stays
  * free; the more work waits the longer a part of it may be, so that it is done as fast as it comes.
  */
 
