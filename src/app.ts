@@ -15,9 +15,11 @@ import { buildGate } from "./app/gate.ts";
 import { hostTable, interception } from "./app/hosts.ts";
 import { buildMeter } from "./app/metering.ts";
 import type { AppOptions, Parts } from "./app/parts.ts";
+import { rateLimited } from "./app/rate-limit.ts";
 import { listenError, StartError } from "./app/start-error.ts";
 import type { Settings } from "./config/settings.ts";
 import { loadOrCreateAuthority, type CertificateAuthority } from "./proxy/certificate-authority.ts";
+import { MAX_CONNECTIONS } from "./proxy/front.ts";
 import { createLeafCache } from "./proxy/leaf-cache.ts";
 import { errorCode } from "./proxy/proxy-error.ts";
 import { startProxy, type ProxyServer } from "./proxy/proxy.ts";
@@ -27,6 +29,8 @@ import { createCounters, createPriceBook, createTracker, handlers as standardHan
 export type { DrainReport } from "./app/drain.ts";
 export type { AppOptions, BillingGate } from "./app/parts.ts";
 export { StartError } from "./app/start-error.ts";
+
+const CONNECTIONS_FULL_LOG_MS = 60_000;
 
 export interface App {
   readonly proxyPort: number;
@@ -100,6 +104,7 @@ async function join(parts: Parts): Promise<App> {
     otherOwnPorts: () => [ports.admin],
     connectTo: settings.connectTo,
     extraCaPem: parts.extraCaPem,
+    upstreamProxy: settings.upstreamProxy,
     connectTimeoutMs: settings.upstreamConnectTimeoutMs,
     idleTimeoutMs: settings.upstreamIdleTimeoutMs,
     observer: meter,
@@ -107,6 +112,9 @@ async function join(parts: Parts): Promise<App> {
     closedFor: () => (state.isDraining ? DRAINING : undefined),
     now,
     onProxyAnswer: (code) => metrics.proxyError(code),
+    onConnectionsFull: rateLimited(CONNECTIONS_FULL_LOG_MS, () => {
+      logger.warn({ connections: MAX_CONNECTIONS }, "client connections are turned away: too many are open at once; start more processes (docs/operations.md)");
+    }),
     onTunnelEnd: (report) => {
       metrics.tunnelEnded(report);
       logger.debug({ host: report.host, bytes_up: report.bytesUp, bytes_down: report.bytesDown, ms: Math.round(report.durationMs) }, "tunnel closed");
@@ -149,7 +157,6 @@ async function join(parts: Parts): Promise<App> {
 /** Settings whose feature is not built yet: silence would be taken for a working one. */
 function withoutEffect(settings: Settings): string[] {
   const set: Readonly<Record<string, boolean>> = {
-    TALLYMAN_UPSTREAM_PROXY: settings.upstreamProxy !== undefined,
     TALLYMAN_BUDGETS: settings.budgets.length > 0,
     TALLYMAN_CANONICAL_TOKENS: settings.canonicalTokens,
     TALLYMAN_INCLUDE_USAGE: settings.includeUsage,

@@ -19,7 +19,7 @@ export interface FlowHead {
   readonly method: string;
   /** Origin-form path and query exactly as the client sent it. Holds query values: never log or store it. */
   readonly target: string;
-  /** Request headers as they go upstream: no hop-by-hop, proxy or x-tallyman headers. */
+  /** Request headers as they go upstream: no proxy or x-tallyman headers, of the hop-by-hop ones only those of its framing or upgrade. */
   readonly headers: RawHeaders;
   /** User name of the proxy credentials, if the client sent any. */
   readonly proxyUser: string | undefined;
@@ -47,12 +47,15 @@ export type FlowOutcome =
 
 /** Watches one flow. Every method must return at once and must not throw into the caller. */
 export interface FlowTap {
-  /** Request body bytes as sent (not decoded), by reference: do not modify. */
+  /** Request body bytes as sent (not decoded), by reference: do not modify. Of a WebSocket, what the client sent behind its request. */
   requestData(chunk: Uint8Array): void;
   requestEnd(): void;
   responseHead(head: ResponseHead): void;
-  /** Response body bytes as received (not decoded), by reference: do not modify. */
-  responseData(chunk: Uint8Array): void;
+  /**
+   * Response body bytes as received (not decoded), by reference: do not modify. Of a WebSocket, what the upstream sent
+   * behind its 101: there a promise holds these bytes back as `end` does, because a response may be finished in them.
+   */
+  responseData(chunk: Uint8Array): Promise<void> | undefined | void;
   /**
    * Called exactly once. A promise holds the last byte of the response back until it resolves; it never rejects
    * and resolves within the commit bound. `undefined` holds nothing back.

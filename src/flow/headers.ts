@@ -39,8 +39,18 @@ export interface SplitRequestHeaders {
   readonly attribution: string[];
 }
 
-/** Takes hop-by-hop, proxy and attribution fields out of a request's headers. `Expect` is answered by the proxy. */
-export function splitRequestHeaders(headers: RawHeaders): SplitRequestHeaders {
+/** Fields of the connection that have their place upstream too. */
+export interface KeptFields {
+  /** The body goes up in chunks as it came: `Transfer-Encoding` stays. */
+  readonly framing: boolean;
+  /** The request asks to go over to another protocol: `Upgrade` stays, and `Connection: Upgrade`. */
+  readonly upgrade: boolean;
+}
+
+const NOTHING_KEPT: KeptFields = { framing: false, upgrade: false };
+
+/** Takes hop-by-hop, proxy and attribution fields out of a request's headers. */
+export function splitRequestHeaders(headers: RawHeaders, kept: KeptFields = NOTHING_KEPT): SplitRequestHeaders {
   const named = connectionOptions(headers);
   const forward: string[] = [];
   const attribution: string[] = [];
@@ -49,7 +59,10 @@ export function splitRequestHeaders(headers: RawHeaders): SplitRequestHeaders {
     const value = headers[i + 1] as string;
     const lower = name.toLowerCase();
     if (lower.startsWith(ATTRIBUTION_PREFIX)) attribution.push(name, value);
-    else if (isHopByHop(lower, value, named) || PROXY_REQUEST.has(lower) || lower === "expect") continue;
+    else if (kept.framing && lower === "transfer-encoding") forward.push(name, value);
+    else if (kept.upgrade && lower === "upgrade") forward.push(name, value);
+    else if (kept.upgrade && lower === "connection") forward.push(name, value.trim().toLowerCase() === "upgrade" ? value : "Upgrade");
+    else if (isHopByHop(lower, value, named) || PROXY_REQUEST.has(lower)) continue;
     else forward.push(name, value);
   }
   return { forward, attribution };
@@ -81,7 +94,7 @@ function connectionOptions(headers: RawHeaders): ReadonlySet<string> | undefined
     for (const token of value.toLowerCase().split(",")) {
       const name = token.trim();
       if (name === "" || name === "keep-alive" || name === "close") continue;
-      if (name === "host" || name === "content-length" || name === "te") continue;
+      if (name === "host" || name === "content-length" || name === "te" || name === "expect") continue;
       (named ??= new Set()).add(name);
     }
   }

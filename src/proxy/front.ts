@@ -4,7 +4,7 @@
  */
 
 import { mkdtemp, rm } from "node:fs/promises";
-import { ServerResponse, type IncomingMessage, type Server } from "node:http";
+import { createServer, ServerResponse, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,11 +13,15 @@ import { Proxy as MitmProxy } from "http-mitm-proxy";
 import { errorCode, rawAnswer } from "./proxy-error.ts";
 
 export interface FrontHandlers {
+  /** A connection beyond MAX_CONNECTIONS was closed as it came. */
+  readonly onConnectionsFull: () => void;
   /** A CONNECT request. The socket is the handler's from here on; `first` holds bytes the client sent along. */
   readonly onConnect: (request: IncomingMessage, socket: Socket, first: Buffer) => void;
-  /** Any other request. */
-  readonly onRequest: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly onRequest: RequestHandler;
 }
+
+/** Any request but CONNECT. `isUpgrade`: it asks to go over to a WebSocket, and the connection carries no other request. */
+export type RequestHandler = (request: IncomingMessage, response: ServerResponse, isUpgrade: boolean) => void;
 
 export interface Front {
   readonly port: number;
@@ -29,16 +33,56 @@ export interface Front {
 
 /** Request heads up to this many bytes; more is answered 431. */
 export const MAX_HEAD_BYTES = 65_536;
+/** Client connections at once; one more is closed as it comes. Each holds up to two descriptors. */
+export const MAX_CONNECTIONS = 8192;
+/** A connection without a request is closed after this long. */
 const KEEP_ALIVE_MS = 75_000;
+/** A request head that is not whole after this long is answered 408. */
+const HEAD_TIMEOUT_MS = 60_000;
 
-/** Settings that both our HTTP servers (the front and the one inside TLS) share. */
-export function tuneServer(server: Server): void {
-  // http.Server takes the head bound at creation only; the property is what the parser is given.
-  Object.assign(server, { maxHeaderSize: MAX_HEAD_BYTES });
+/** How often heads that are late are looked for. */
+const HEAD_CHECK_MS = 5_000;
+
+/** The HTTP server inside TLS: it never listens, connections are handed to it. */
+export function createInnerServer(onRequest: RequestHandler): Server {
+  const server = createServer({ connectionsCheckingInterval: HEAD_CHECK_MS }, (request, response) => onRequest(request, response, false));
+  tuneServer(server, onRequest);
+  // Node watches for late heads from the moment a server listens; without a socket of its own it is told so.
+  server.emit("listening");
+  return server;
+}
+
+/** What both our HTTP servers (the front and the one inside TLS) share. */
+function tuneServer(server: Server, onRequest: RequestHandler): void {
+  // http.Server takes these at creation only; the properties are what the parser is given.
+  Object.assign(server, { maxHeaderSize: MAX_HEAD_BYTES, insecureHTTPParser: false, shouldUpgradeCallback: isWebSocketUpgrade });
   server.requestTimeout = 0;
+  server.headersTimeout = HEAD_TIMEOUT_MS;
   server.timeout = 0;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.on("clientError", (error, socket) => answerClientError(error, socket as Socket));
+  // An expectation is the upstream's to meet or to refuse.
+  server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => onRequest(request, response, false));
+  server.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) => onRequest(request, response, false));
+  server.on("upgrade", (request: IncomingMessage, socket: Socket, first: Buffer) => {
+    if (first.length > 0) socket.unshift(first);
+    socket.on("error", () => socket.destroy());
+    onRequest(request, responseOn(request, socket), true);
+  });
+}
+
+/** RFC 6455 section 4.1. Any other upgrade that is offered is not taken up. */
+function isWebSocketUpgrade(request: IncomingMessage): boolean {
+  return request.method === "GET" && request.headers.upgrade?.trim().toLowerCase() === "websocket";
+}
+
+/** Node hands an upgrade over without a response; this one ends the connection when it is finished. */
+function responseOn(request: IncomingMessage, socket: Socket): ServerResponse {
+  const response = new ServerResponse(request);
+  response.shouldKeepAlive = false;
+  response.assignSocket(socket);
+  response.once("finish", () => socket.destroySoon());
+  return response;
 }
 
 /** Listens. Rejects with the listen error (EADDRINUSE, EACCES …). */
@@ -69,15 +113,17 @@ function listen(host: string, port: number, caDir: string, handlers: FrontHandle
     });
     // Taken over before its onRequest hook: by then it has cut the authority out of an absolute-form target, and it
     // answers a request without a Host by itself.
-    proxy._onHttpServerRequest = (_isTls, request, response) => handlers.onRequest(request, response);
+    proxy._onHttpServerRequest = (_isTls, request, response) => handlers.onRequest(request, response, false);
     proxy.listen({ host, port, sslCaDir: caDir }, (error) => {
       const server = proxy.httpServer;
       if (error !== undefined && error !== null) reject(error);
       else if (server === undefined) reject(new Error("the proxy did not listen"));
       else {
-        // Upgrades are ordinary requests to the front; its WebSocket server must not answer them.
+        // Its WebSocket server must not answer upgrades.
         server.removeAllListeners("upgrade");
-        tuneServer(server);
+        tuneServer(server, handlers.onRequest);
+        server.maxConnections = MAX_CONNECTIONS;
+        server.on("drop", handlers.onConnectionsFull);
         resolve(server);
       }
     });

@@ -3,7 +3,7 @@
  * whether it is intercepted, tunnelled or refused. Knows no usage.
  */
 
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import type { SecureContext } from "node:tls";
 
@@ -13,11 +13,16 @@ import { createAddressPolicy } from "./address-policy.ts";
 import { parseAuthority, type Target } from "./connect-target.ts";
 import { createDialer, type ConnectToRule } from "./dialer.ts";
 import { runExchange, type ExchangeDeps, type ExchangeRoute } from "./exchange.ts";
-import { listenFront, tuneServer } from "./front.ts";
+import { H1Downstream } from "./downstream-h1.ts";
+import { createInnerServer, listenFront, type RequestHandler } from "./front.ts";
 import { createProxyAuth } from "./proxy-auth.ts";
-import { answerBody, answerHeaders, PROXY_ERROR_STATUS, rawAnswer, toProxyError, type ProxyAnswer, type ProxyErrorCode } from "./proxy-error.ts";
+import { createIdleWatch } from "./idle-watch.ts";
+import { createHttp2Server } from "./http2-server.ts";
+import type { Downstream } from "./messages.ts";
+import { answerBody, answerHeaders, rawAnswer, toProxyError, type ProxyAnswer } from "./proxy-error.ts";
 import { createTerminator } from "./tls-terminator.ts";
 import { joinSockets, type TunnelReport } from "./tunnel.ts";
+import type { UpstreamProxy } from "./upstream-proxy.ts";
 import { createUpstream } from "./upstream.ts";
 
 export interface ProxyOptions {
@@ -34,6 +39,8 @@ export interface ProxyOptions {
   readonly otherOwnPorts: () => readonly number[];
   readonly connectTo: readonly ConnectToRule[];
   readonly extraCaPem: string | undefined;
+  /** The proxy that every connection goes through, where one is chained. */
+  readonly upstreamProxy?: UpstreamProxy | undefined;
   readonly connectTimeoutMs: number;
   readonly idleTimeoutMs: number;
   readonly observer: FlowObserver;
@@ -42,12 +49,16 @@ export interface ProxyOptions {
   readonly closedFor: () => ProxyAnswer | undefined;
   readonly now: () => number;
   readonly onProxyAnswer: (code: string, host: string) => void;
+  /** A client connection was closed as it came, because there are too many. */
+  readonly onConnectionsFull?: () => void;
   readonly onTunnelEnd: (report: TunnelReport) => void;
   /** A client's TLS handshake failed: it does not trust our CA, most likely. */
   readonly onHandshakeError: (host: string, error: Error) => void;
   /** Bounds of a client that was let in and does nothing: for its TLS handshake, then for its first request. Default 30 s, 75 s. */
   readonly handshakeTimeoutMs?: number;
   readonly firstRequestTimeoutMs?: number;
+  /** A client that takes nothing of a response that waits for it. Default STALLED_CLIENT_MS. */
+  readonly stalledClientMs?: number;
 }
 
 export interface ProxyServer {
@@ -61,6 +72,8 @@ export interface ProxyServer {
 
 const HANDSHAKE_TIMEOUT_MS = 30_000;
 const FIRST_REQUEST_TIMEOUT_MS = 75_000;
+/** Past it the response is broken off and the upstream's request cancelled. A slow reader is none: it takes something. */
+const STALLED_CLIENT_MS = 600_000;
 const ESTABLISHED = "HTTP/1.1 200 Connection Established\r\n\r\n";
 
 /** Starts listening. Rejects with the listen error. */
@@ -74,38 +87,37 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
     policy,
     connectTo: options.connectTo,
     extraCaPem: options.extraCaPem,
+    upstreamProxy: options.upstreamProxy,
     connectTimeoutMs: options.connectTimeoutMs,
   });
   const upstream = createUpstream({ dialer, idleTimeoutMs: options.idleTimeoutMs });
   const authenticate = createProxyAuth(options.proxyTokens);
   const terminator = createTerminator({ contextFor: options.contextFor, handshakeTimeoutMs: options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS });
-  const deps: ExchangeDeps = { upstream, observer: options.observer, gate: options.gate, now: options.now, onProxyAnswer: options.onProxyAnswer };
+  const stalls = createIdleWatch(options.stalledClientMs ?? STALLED_CLIENT_MS);
+  const deps: ExchangeDeps = { upstream, observer: options.observer, gate: options.gate, now: options.now, stalls, onProxyAnswer: options.onProxyAnswer };
   const sockets = new Set<Socket>();
   const routes = new WeakMap<Socket, ExchangeRoute>();
 
-  const inner = createServer();
-  tuneServer(inner);
-  inner.on("request", (request, response) => {
+  const runInside = (downstream: Downstream, path: string, isUpgrade: boolean, socket: Socket): void => {
+    const route = routes.get(socket);
+    if (route === undefined) socket.destroy();
+    else if (!path.startsWith("/") && path !== "*") answer(downstream, PATH_MISSING);
+    else if (!refuseNew(downstream, route.target.host)) runExchange({ downstream, path, isUpgrade }, route, deps);
+  };
+  const inner = createInnerServer((request, response, isUpgrade) => {
     request.socket.setTimeout(0);
-    const route = routes.get(request.socket);
-    const url = request.url ?? "";
-    if (route === undefined) request.socket.destroy();
-    else if (!url.startsWith("/") && url !== "*") answer(response, "bad_request", "a request inside a tunnel must name a path");
-    else if (!refuseNew(response, route.target.host)) runExchange(request, response, url, route, deps);
+    runInside(new H1Downstream(request, response), request.url ?? "", isUpgrade, request.socket);
   });
+  const http2 = createHttp2Server({ onRequest: (downstream, path, socket) => runInside(downstream, path, false, socket) });
 
-  const answer = (response: ServerResponse, code: ProxyErrorCode, message: string): void =>
-    send(response, { status: PROXY_ERROR_STATUS[code], code, message });
-  const send = (response: ServerResponse, reply: ProxyAnswer, host = ""): void => {
+  const answer = (downstream: Downstream, reply: ProxyAnswer, host = ""): void => {
     options.onProxyAnswer(reply.code, host);
     const body = answerBody(reply);
-    response.sendDate = false;
-    response.writeHead(reply.status, [...answerHeaders(reply, Buffer.byteLength(body)), "connection", "close"]);
-    response.end(body);
+    downstream.answer(reply.status, [...answerHeaders(reply, Buffer.byteLength(body)), "connection", "close"], body);
   };
-  const refuseNew = (response: ServerResponse, host: string): boolean => {
+  const refuseNew = (downstream: Downstream, host: string): boolean => {
     const refusal = options.closedFor();
-    if (refusal !== undefined) send(response, refusal, host);
+    if (refusal !== undefined) answer(downstream, refusal, host);
     return refusal !== undefined;
   };
 
@@ -143,7 +155,11 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
     terminator.terminate(socket, route.target.host, {
       onSecure: (tls) => {
         routes.set(tls, route);
-        // Node's own bound is kept by listening servers only.
+        if (tls.alpnProtocol === "h2") {
+          http2.accept(tls);
+          return;
+        }
+        // A client that sends nothing at all; a head that has begun is the server's to bound.
         tls.setTimeout(options.firstRequestTimeoutMs ?? FIRST_REQUEST_TIMEOUT_MS);
         inner.emit("connection", tls);
       },
@@ -169,30 +185,38 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
     }
   };
 
-  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+  const onRequest: RequestHandler = (request, response, isUpgrade) => {
     track(request.socket);
     request.socket.setNoDelay(true);
     const verdict = authenticate(getHeader(request.rawHeaders, "proxy-authorization"));
     const absolute = parseAbsoluteForm(request.url ?? "");
-    if (!verdict.isAllowed) send(response, AUTH_REQUIRED);
-    else if (absolute === undefined) send(response, NOT_PROXY_REQUEST);
-    else if (!refuseNew(response, absolute.target.host)) {
+    const downstream = new H1Downstream(request, response);
+    if (!verdict.isAllowed) answer(downstream, AUTH_REQUIRED);
+    else if (absolute === undefined) answer(downstream, NOT_PROXY_REQUEST);
+    else if (!refuseNew(downstream, absolute.target.host)) {
       const { scheme, target, path } = absolute;
-      runExchange(request, response, path, { scheme, target, proxyUser: verdict.user }, deps);
+      runExchange({ downstream, path, isUpgrade }, { scheme, target, proxyUser: verdict.user }, deps);
     }
   };
 
-  const front = await listenFront(options.host, options.port, { onConnect, onRequest });
+  const front = await listenFront(options.host, options.port, { onConnect, onRequest, onConnectionsFull: () => options.onConnectionsFull?.() });
   own.port = front.port;
   return {
     port: front.port,
     get connections() {
       return sockets.size;
     },
-    stopListening: () => front.stopListening(),
+    stopListening() {
+      front.stopListening();
+      http2.drain();
+    },
     async close() {
       front.stopListening();
       front.destroy();
+      // Its timer ends; that it does not listen is no news.
+      inner.close(() => undefined);
+      http2.close();
+      stalls.close();
       for (const socket of sockets) socket.destroy();
       await upstream.close();
     },
@@ -205,6 +229,8 @@ const AUTH_REQUIRED: ProxyAnswer = {
   message: "send Proxy-Authorization: Basic agent_id:secret with a secret of TALLYMAN_PROXY_TOKENS, as in http://agent_id:secret@host:port",
   headers: ["proxy-authenticate", 'Basic realm="tallyman"'],
 };
+
+const PATH_MISSING: ProxyAnswer = { status: 400, code: "bad_request", message: "a request inside a tunnel must name a path" };
 
 const BAD_CONNECT: ProxyAnswer = { status: 400, code: "bad_request", message: "CONNECT needs a target of the form host:port" };
 

@@ -1,70 +1,60 @@
-/** The body of a downstream request on its way up: back-pressured, watched, and never able to destroy the client's connection. */
+/** The body of a client's request on its way up: back-pressured, watched, and never able to end the client's connection. */
 
-import type { IncomingMessage } from "node:http";
-import { Readable } from "node:stream";
+import type { Readable } from "node:stream";
 
-/** How a request's body is framed. */
-export interface BodyFraming {
+import type { RawHeaders } from "../flow/headers.ts";
+import type { BodySink, BodySource, BodyWatcher, RequestStream } from "./messages.ts";
+
+/** What a streamed body is read from: a request of node:http or a stream of node:http2. */
+export interface BodyOrigin {
+  readonly readable: Readable;
   readonly contentLength: number | undefined;
-  readonly isChunked: boolean;
+  /** Asked when the body has ended. */
+  trailers(): RawHeaders;
+  /** Whether all of the body arrived; false when the connection broke inside it. Asked when the readable has closed. */
+  isWhole(): boolean;
 }
 
-/** Node's parser has validated the framing: at most one of the two, a length of digits only. */
-export function bodyFraming(request: IncomingMessage): BodyFraming {
-  const length = request.headers["content-length"];
+/** The body as a stream of pieces. Nothing is read before it is opened or discarded. */
+export function streamBody(origin: BodyOrigin, watcher: BodyWatcher | undefined): RequestStream {
+  const { readable, contentLength } = origin;
+  let isTaken = false;
   return {
-    contentLength: length === undefined ? undefined : Number(length),
-    isChunked: request.headers["transfer-encoding"] !== undefined,
+    kind: "stream",
+    contentLength,
+    open(sink) {
+      isTaken = true;
+      return pump(origin, watcher, sink);
+    },
+    discard() {
+      if (isTaken) return;
+      isTaken = true;
+      readable.on("error", ignoreLate).resume();
+    },
   };
 }
 
-export function hasBody(framing: BodyFraming): boolean {
-  return framing.isChunked || (framing.contentLength ?? 0) > 0;
-}
-
-/** Called with each piece of the body before it goes up, and at its end. */
-export interface BodyWatcher {
-  requestData(chunk: Uint8Array): void;
-  requestEnd(): void;
-}
-
-/** The whole body, when all of a fixed-length one has arrived already; else undefined and nothing is consumed. */
-export function takeWholeBody(request: IncomingMessage, framing: BodyFraming): Buffer | undefined {
-  if (framing.isChunked || request.readableLength !== framing.contentLength) return undefined;
-  const whole: unknown = request.read();
-  return Buffer.isBuffer(whole) && whole.length === framing.contentLength ? whole : undefined;
-}
-
-/** Streams the body. Destroying the stream (undici does, when the upstream fails) leaves the client's connection alone. */
-export function streamBody(request: IncomingMessage, watcher: BodyWatcher | undefined): Readable {
-  const body = new Readable({
-    read: () => void request.resume(),
-    destroy(error, callback) {
-      request.off("data", onData).off("end", onEnd).off("error", onError).off("close", onClose);
-      // What is left of the body is read and thrown away, so that the client can finish sending and read our answer.
-      request.on("error", ignoreLate).resume();
-      callback(error);
-    },
-  });
+function pump(origin: BodyOrigin, watcher: BodyWatcher | undefined, sink: BodySink): BodySource {
+  const { readable } = origin;
   const onData = (chunk: Buffer): void => {
     watcher?.requestData(chunk);
-    if (!body.push(chunk)) request.pause();
+    if (!sink.data(chunk)) readable.pause();
   };
+  const over = (): void => void readable.off("data", onData).off("end", onEnd).off("close", onClose);
   const onEnd = (): void => {
+    over();
     watcher?.requestEnd();
-    body.push(null);
+    sink.end(origin.trailers());
   };
-  const onError = (error: Error): void => void body.destroy(error);
   const onClose = (): void => {
-    if (!request.complete) body.destroy(new Error("the client went away inside the request body"));
+    over();
+    if (!origin.isWhole()) sink.fail(new Error("the client went away inside the request body"));
   };
-  // undici listens for as long as it works on the request only; who waits for the outcome has heard of it otherwise.
-  body.on("error", ignoreLate);
-  request.on("data", onData).on("end", onEnd).on("error", onError).on("close", onClose);
-  request.pause();
-  return body;
+  // The connection's own handlers do what a fault of it asks for; the pump hears of it as a close.
+  readable.on("error", ignoreLate).on("data", onData).on("end", onEnd).on("close", onClose);
+  return { resume: () => void readable.resume() };
 }
 
 function ignoreLate(): void {
-  // The exchange has ended; the connection's own close handler does what is left to do.
+  // Told by "close".
 }

@@ -26,6 +26,9 @@ export interface TerminatorCallbacks {
   readonly onError: (error: Error) => void;
 }
 
+/** What clients are offered, the preferred one first; one that offers nothing speaks HTTP/1.1. */
+const ALPN_PROTOCOLS = ["h2", "http/1.1"];
+
 /** First byte of a TLS record that carries a handshake (RFC 8446 section 5.1). */
 const TLS_HANDSHAKE = 0x16;
 
@@ -57,7 +60,7 @@ export function createTerminator(options: TerminatorOptions): Terminator {
 }
 
 function handshake(socket: Socket, context: SecureContext, timer: NodeJS.Timeout, callbacks: TerminatorCallbacks): void {
-  const tls = new TLSSocket(socket, { isServer: true, secureContext: context, ALPNProtocols: ["http/1.1"], requestCert: false });
+  const tls = new TLSSocket(socket, { isServer: true, secureContext: context, ALPNProtocols: ALPN_PROTOCOLS, requestCert: false });
   let isSecure = false;
   let hasFailed = false;
   const fail = (error: Error): void => {

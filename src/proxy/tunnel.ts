@@ -2,6 +2,8 @@
 
 import type { Socket } from "node:net";
 
+import { createIdleTimer } from "./idle-timer.ts";
+
 /** What is known of a tunnel when it is over. */
 export interface TunnelReport {
   readonly host: string;
@@ -11,17 +13,46 @@ export interface TunnelReport {
   readonly durationMs: number;
 }
 
+/** A tunnel (or a WebSocket) on which nothing has passed either way for this long, or up to twice as long, is closed. */
+export const TUNNEL_IDLE_MS = 3_600_000;
+/** The same once one side has ended its direction: what is left is mostly a peer that went away. */
+export const HALF_CLOSED_IDLE_MS = 300_000;
+
+export interface TunnelBounds {
+  readonly idleMs: number;
+  readonly halfClosedIdleMs: number;
+}
+
+const BOUNDS: TunnelBounds = { idleMs: TUNNEL_IDLE_MS, halfClosedIdleMs: HALF_CLOSED_IDLE_MS };
+
 /**
  * Joins two connected sockets (both with allowHalfOpen) until both are closed, then reports. The upstream socket is the
  * one that counts: the downstream one has read the CONNECT request too.
  */
-export function joinSockets(downstream: Socket, upstream: Socket, onEnd: (bytesUp: number, bytesDown: number) => void): void {
+export function joinSockets(
+  downstream: Socket,
+  upstream: Socket,
+  onEnd: (bytesUp: number, bytesDown: number) => void,
+  bounds: TunnelBounds = BOUNDS,
+): void {
   let open = 2;
+  const giveUp = (): void => {
+    downstream.destroy();
+    upstream.destroy();
+  };
+  let idle = createIdleTimer(bounds.idleMs, giveUp);
+  const moved = (): void => idle.touch();
+  const halfClosed = (): void => {
+    idle.stop();
+    if (open === 2) idle = createIdleTimer(bounds.halfClosedIdleMs, giveUp);
+  };
   const closed = (other: Socket): void => {
     // A closed side has nothing more to say; what it said before is flushed by end().
     if (!other.destroyed) other.destroySoon();
     open -= 1;
-    if (open === 0) onEnd(upstream.bytesWritten, upstream.bytesRead);
+    if (open > 0) return;
+    idle.stop();
+    onEnd(upstream.bytesWritten, upstream.bytesRead);
   };
   const failed = (side: Socket, other: Socket): void => {
     side.destroy();
@@ -32,6 +63,10 @@ export function joinSockets(downstream: Socket, upstream: Socket, onEnd: (bytesU
   upstream.on("error", () => failed(upstream, downstream));
   downstream.once("close", () => closed(upstream));
   upstream.once("close", () => closed(downstream));
+  downstream.once("end", halfClosed);
+  upstream.once("end", halfClosed);
+  downstream.on("data", moved);
+  upstream.on("data", moved);
   downstream.pipe(upstream);
   upstream.pipe(downstream);
 }

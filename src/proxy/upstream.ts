@@ -1,236 +1,249 @@
 /**
- * Requests to upstreams through undici: one bounded pool per origin, one request at a time on a connection, and the
- * request head exactly as the client wrote it (undici alone would lower-case and move Host and Content-Length).
+ * Requests to upstreams: keeps what is known of each origin, and chooses the version. HTTP/1.1 where the client speaks
+ * it, HTTP/2 where client and origin both do, and HTTP/2 for an origin that speaks nothing else (docs/decisions/0006).
  */
 
 import type { Socket } from "node:net";
-import type { Readable } from "node:stream";
-import { Pool, type Dispatcher } from "undici";
+import type { TLSSocket } from "node:tls";
 
-import type { RawHeaders } from "../flow/headers.ts";
 import { formatAuthority, type Target } from "./connect-target.ts";
-import type { Dialer } from "./dialer.ts";
+import { isNoCommonProtocol, type Dialer } from "./dialer.ts";
+import { createIdleWatch } from "./idle-watch.ts";
+import type { UpstreamCall, UpstreamListener, UpstreamRequest } from "./messages.ts";
+import { ProxyError } from "./proxy-error.ts";
+import { createH1Origin, type Connect, type H1Origin } from "./upstream-h1.ts";
+import { createHttp2Upstream } from "./upstream-h2.ts";
 
 export interface UpstreamOptions {
   readonly dialer: Dialer;
   readonly idleTimeoutMs: number;
 }
 
-/** One request, ready to go up. */
-export interface UpstreamRequest {
-  readonly scheme: "https" | "http";
-  readonly target: Target;
-  readonly method: string;
-  /** Origin-form path and query. */
-  readonly path: string;
-  /** End-to-end headers in order, framing fields (Content-Length, Transfer-Encoding) included. */
-  readonly headers: RawHeaders;
-  readonly contentLength: number | undefined;
-  /** True when the body goes up in chunks. */
-  readonly isChunked: boolean;
-  readonly body: Buffer | Readable | null;
-  /** The trailers of a chunked body; asked when it has ended. */
-  readonly trailers: () => RawHeaders;
-}
-
 export interface Upstream {
-  /**
-   * Sends the request; everything that happens is told to the handler. May throw synchronously. The returned
-   * function frees what is held for the request; call it when the handler has heard the end.
-   */
-  dispatch(request: UpstreamRequest, handler: Dispatcher.DispatchHandler): () => void;
-  /** Pools held now. */
+  /** Sends the request. Never throws and calls no listener before it returns. */
+  request(request: UpstreamRequest, listener: UpstreamListener): UpstreamCall;
+  /** Origins held now. */
   readonly size: number;
   close(): Promise<void>;
 }
 
-/** Origins whose pools are kept; the least recently used idle one goes first. */
+/** Origins that are kept; the least recently used idle one goes first. */
 const MAX_ORIGINS = 256;
-/** Connections to one origin; requests beyond wait. */
-const MAX_CONNECTIONS_PER_ORIGIN = 1024;
-const IDLE_CONNECTION_MS = 15_000;
 const UNUSED_ORIGIN_MS = 60_000;
 const SWEEP_MS = 30_000;
-const MAX_HEAD_BYTES = 65_536;
+/** Connections that one request waits for, where others take their room. */
+const MAX_TRIES = 64;
 
 interface Origin {
-  readonly pool: Pool;
+  readonly key: string;
+  readonly target: Target;
+  readonly http1: H1Origin;
   usedAtMs: number;
+  /** What the origin has been seen to speak; undefined: not tried. */
+  speaksHttp1: boolean | undefined;
+  speaksHttp2: boolean | undefined;
+  /** A connection that was made to learn that, for the next HTTP/1.1 request. */
+  spare: Socket | undefined;
+  /** Requests that wait for the connection by which the origin is being learnt. */
+  waiting: WaitingCall[] | undefined;
 }
 
 export function createUpstream(options: UpstreamOptions): Upstream {
   const origins = new Map<string, Origin>();
-  const heads = createHeadWriter();
+  const idle = createIdleWatch(options.idleTimeoutMs);
+  const http2 = createHttp2Upstream({ idleTimeoutMs: options.idleTimeoutMs });
 
-  const makePool = (origin: string, scheme: "https" | "http", target: Target): Pool =>
-    new Pool(origin, {
-      connections: MAX_CONNECTIONS_PER_ORIGIN,
-      pipelining: 1,
-      allowH2: false,
-      keepAliveTimeout: IDLE_CONNECTION_MS,
-      headersTimeout: options.idleTimeoutMs,
-      bodyTimeout: options.idleTimeoutMs,
-      maxHeaderSize: MAX_HEAD_BYTES,
-      connect: (_options: unknown, callback: (error: Error | null, socket: Socket | null) => void) => {
-        const dial = scheme === "https" ? options.dialer.dialTls : options.dialer.dialTcp;
-        dial(target, (error, socket) => {
-          if (error !== null || socket === undefined) callback(error ?? new Error("no socket"), null);
-          else callback(null, heads.attach(socket));
-        });
-      },
-    } as Pool.Options);
+  const connectHttp1 = (scheme: "https" | "http", target: Target, origin: () => Origin | undefined): Connect => (callback) => {
+    const known = origin();
+    const spare = known?.spare;
+    if (known !== undefined) known.spare = undefined;
+    if (spare !== undefined && !spare.destroyed && spare.readable) {
+      queueMicrotask(() => callback(null, spare));
+      return;
+    }
+    if (scheme === "https") options.dialer.dialTls(target, callback);
+    else options.dialer.dialTcp(target, callback);
+  };
+
+  const makeOrigin = (key: string, scheme: "https" | "http", target: Target): Origin => ({
+    key,
+    target,
+    http1: createH1Origin(scheme, target, connectHttp1(scheme, target, () => origins.get(key)), idle),
+    usedAtMs: Date.now(),
+    speaksHttp1: scheme === "http" ? true : undefined,
+    speaksHttp2: scheme === "http" ? false : undefined,
+    spare: undefined,
+    waiting: undefined,
+  });
 
   const originFor = (scheme: "https" | "http", target: Target): Origin => {
     const key = `${scheme}://${formatAuthority(target)}`;
-    const known = origins.get(key);
-    if (known !== undefined) {
-      known.usedAtMs = Date.now();
-      return known;
+    let origin = origins.get(key);
+    if (origin === undefined) {
+      if (origins.size >= MAX_ORIGINS) retireOne(origins);
+      origin = makeOrigin(key, scheme, target);
+      origins.set(key, origin);
     }
-    if (origins.size >= MAX_ORIGINS) retireOne(origins);
-    const made = { pool: makePool(key, scheme, target), usedAtMs: Date.now() };
-    origins.set(key, made);
-    return made;
+    origin.usedAtMs = Date.now();
+    return origin;
+  };
+
+  /** The version for a request, or what must be offered to learn it. */
+  const versionFor = (origin: Origin, request: UpstreamRequest): "http1" | "http2" | readonly string[] => {
+    const wantsHttp2 = request.prefersHttp2 && request.upgrade === undefined;
+    if (wantsHttp2 && origin.speaksHttp2 !== false) return http2.hasRoom(origin.key) ? "http2" : ["h2", "http/1.1"];
+    if (origin.speaksHttp1 === true || request.upgrade !== undefined) return "http1";
+    if (origin.speaksHttp1 === undefined) return ["http/1.1"];
+    return http2.hasRoom(origin.key) ? "http2" : ["h2"];
+  };
+
+  const send = (origin: Origin, request: UpstreamRequest, listener: UpstreamListener): UpstreamCall => {
+    const version = versionFor(origin, request);
+    if (version === "http1") return origin.http1.request(request, listener);
+    if (version === "http2") return http2.request(origin.key, request, listener);
+    const call = new WaitingCall(request, listener);
+    wait(origin, call, version);
+    return call;
+  };
+
+  const wait = (origin: Origin, call: WaitingCall, protocols: readonly string[]): void => {
+    call.tries += 1;
+    if (origin.waiting !== undefined) {
+      origin.waiting.push(call);
+      return;
+    }
+    origin.waiting = [call];
+    learn(origin, protocols);
+  };
+
+  /** A connection was made: the call goes on, or waits for one more where others took what room there was. */
+  const goOn = (origin: Origin, call: WaitingCall): void => {
+    const version = versionFor(origin, call.request);
+    if (version === "http1") call.go(() => origin.http1.request(call.request, call.listener));
+    else if (version === "http2") call.go(() => http2.request(origin.key, call.request, call.listener));
+    else if (call.tries < MAX_TRIES) wait(origin, call, version);
+    else call.fail(new ProxyError("upstream_unreachable", "the upstream takes no more requests on the connections it accepts"));
+  };
+
+  /** Connects, offering these protocols; then every request that waits goes on. */
+  const learn = (origin: Origin, protocols: readonly string[]): void => {
+    options.dialer.dialTls(
+      origin.target,
+      (error, socket) => {
+        if (error !== null && isNoCommonProtocol(error) && !protocols.includes("h2")) {
+          origin.speaksHttp1 = false;
+          learn(origin, ["h2"]);
+          return;
+        }
+        const waiting = origin.waiting ?? [];
+        origin.waiting = undefined;
+        if (error !== null || socket === undefined) {
+          for (const call of waiting) call.fail(error);
+          return;
+        }
+        if (!keep(origin, socket, protocols)) {
+          for (const call of waiting) call.fail(new ProxyError("upstream_unreachable", "too many connections to upstreams are open"));
+          return;
+        }
+        for (const call of waiting) goOn(origin, call);
+      },
+      protocols,
+    );
+  };
+
+  /** False where there is no place for one more connection. */
+  const keep = (origin: Origin, socket: TLSSocket, offered: readonly string[]): boolean => {
+    const isHttp2 = socket.alpnProtocol === "h2";
+    if (offered.includes("h2")) origin.speaksHttp2 = isHttp2;
+    if (isHttp2) return http2.adopt(origin.key, socket);
+    origin.speaksHttp1 = true;
+    origin.spare?.destroy();
+    origin.spare = socket;
+    socket.on("error", () => socket.destroy());
+    return true;
   };
 
   const sweeper = setInterval(() => {
     const before = Date.now() - UNUSED_ORIGIN_MS;
-    for (const [key, origin] of origins) if (origin.usedAtMs < before && isIdle(origin)) retire(origins, key, origin);
+    for (const origin of origins.values()) if (origin.usedAtMs < before && isIdle(origin)) retire(origins, origin);
   }, SWEEP_MS);
   sweeper.unref();
 
   return {
-    dispatch(request, handler) {
-      const { pool } = originFor(request.scheme, request.target);
-      const ticket = heads.expect(request);
-      const headers = ["host", request.target.host, TICKET_HEADER, ticket];
-      if (request.contentLength !== undefined) headers.push("content-length", String(request.contentLength));
-      pool.dispatch(
-        { method: request.method as Dispatcher.HttpMethod, path: request.path, headers, body: request.body, reset: false },
-        handler,
-      );
-      return () => heads.forget(ticket);
-    },
+    request: (request, listener) => send(originFor(request.scheme, request.target), request, listener),
     get size() {
       return origins.size;
     },
     async close() {
       clearInterval(sweeper);
-      await Promise.all([...origins.values()].map((origin) => origin.pool.destroy()));
+      idle.close();
+      for (const origin of origins.values()) origin.spare?.destroy();
+      await Promise.all([http2.close(), ...[...origins.values()].map((origin) => origin.http1.destroy())]);
       origins.clear();
     },
   };
 }
 
+/** A request that waits until its origin is known. */
+class WaitingCall implements UpstreamCall {
+  readonly request: UpstreamRequest;
+  readonly listener: UpstreamListener;
+  /** Connections that were made for it. */
+  tries = 0;
+  #call: UpstreamCall | undefined;
+  #isOver = false;
+
+  constructor(request: UpstreamRequest, listener: UpstreamListener) {
+    this.request = request;
+    this.listener = listener;
+  }
+
+  go(send: () => UpstreamCall): void {
+    if (!this.#isOver) this.#call = send();
+  }
+
+  fail(error: unknown): void {
+    if (this.#isOver) return;
+    this.#discard();
+    this.listener.onError(error);
+  }
+
+  pause(): void {
+    this.#call?.pause();
+  }
+
+  resume(): void {
+    this.#call?.resume();
+  }
+
+  abort(): void {
+    if (this.#isOver) return;
+    if (this.#call === undefined) this.#discard();
+    else this.#call.abort();
+  }
+
+  #discard(): void {
+    this.#isOver = true;
+    if (this.request.body.kind === "stream") this.request.body.discard();
+  }
+}
+
 function isIdle(origin: Origin): boolean {
-  const { running, pending, queued } = origin.pool.stats;
-  return running + pending + queued === 0;
+  return origin.waiting === undefined && origin.http1.isIdle;
 }
 
 /** Makes room: the least recently used idle origin, else the least recently used one (which finishes first). */
 function retireOne(origins: Map<string, Origin>): void {
-  let oldest: [string, Origin] | undefined;
-  for (const entry of origins) {
-    const isBetter = oldest === undefined || (isIdle(entry[1]) && !isIdle(oldest[1])) || (isIdle(entry[1]) === isIdle(oldest[1]) && entry[1].usedAtMs < oldest[1].usedAtMs);
-    if (isBetter) oldest = entry;
+  let oldest: Origin | undefined;
+  for (const origin of origins.values()) {
+    const isBetter = oldest === undefined || (isIdle(origin) && !isIdle(oldest)) || (isIdle(origin) === isIdle(oldest) && origin.usedAtMs < oldest.usedAtMs);
+    if (isBetter) oldest = origin;
   }
-  if (oldest !== undefined) retire(origins, oldest[0], oldest[1]);
+  if (oldest !== undefined) retire(origins, oldest);
 }
 
-function retire(origins: Map<string, Origin>, key: string, origin: Origin): void {
-  origins.delete(key);
-  // close() lets running requests finish; what fails then was told to its own handler.
-  origin.pool.close().catch(() => undefined);
-}
-
-const TICKET_HEADER = "x-tallyman-ticket";
-const TICKET_MARK = `\r\n${TICKET_HEADER}: `;
-
-/**
- * Writes request heads as the client wrote them. undici is given a head of its own with a ticket in it; where that
- * string reaches the socket, the head that belongs to the ticket is written in its place. The body framing stays
- * undici's: it ends its head with the blank line (fixed length or no body), or without it (chunks follow, each
- * beginning with a line end).
- */
-interface HeadWriter {
-  expect(request: UpstreamRequest): string;
-  forget(ticket: string): void;
-  attach(socket: Socket): Socket;
-}
-
-function createHeadWriter(): HeadWriter {
-  const waiting = new Map<string, UpstreamRequest>();
-  let nextTicket = 0;
-
-  /** The head for the one that undici wrote; undefined when this is no head. */
-  const takeRequest = (written: string): UpstreamRequest | undefined => {
-    const start = written.indexOf(TICKET_MARK);
-    if (start === -1) return undefined;
-    const end = written.indexOf("\r\n", start + TICKET_MARK.length);
-    const ticket = written.slice(start + TICKET_MARK.length, end);
-    const request = waiting.get(ticket);
-    if (request === undefined) throw new Error("a request head was written twice");
-    waiting.delete(ticket);
-    return request;
-  };
-
-  return {
-    expect(request) {
-      const ticket = String(nextTicket++);
-      waiting.set(ticket, request);
-      return ticket;
-    },
-    forget: (ticket) => void waiting.delete(ticket),
-    attach(socket) {
-      const write = socket.write.bind(socket);
-      let joined: Buffer | undefined;
-      let chunked: UpstreamRequest | undefined;
-      const writeExact = (data: string | Uint8Array, encoding?: BufferEncoding): boolean => {
-        if (typeof data !== "string") {
-          // This body has left with its head.
-          if (data === joined) {
-            joined = undefined;
-            return !socket.writableNeedDrain;
-          }
-          return write(data);
-        }
-        if (data === LAST_CHUNK && chunked !== undefined) return write(`\r\n${lastChunk(chunked)}`, "latin1");
-        const request = data.length > TICKET_MARK.length ? takeRequest(data) : undefined;
-        if (request === undefined) return write(data, encoding);
-        chunked = request.isChunked ? request : undefined;
-        const head = exactHead(request, data);
-        if (!Buffer.isBuffer(request.body) || request.body.length > MAX_JOINED_BYTES) return write(head, "latin1");
-        joined = request.body;
-        return write(head + joined.toString("latin1"), "latin1");
-      };
-      socket.write = writeExact as typeof socket.write;
-      return socket;
-    },
-  };
-}
-
-/** A larger body is not copied to leave with its head. */
-const MAX_JOINED_BYTES = 16_384;
-
-function exactHead(request: UpstreamRequest, written: string): string {
-  const head = formatHead(request);
-  if (!written.endsWith("\r\n\r\n")) return head;
-  return request.isChunked ? `${head}\r\n${lastChunk(request)}` : `${head}\r\n`;
-}
-
-/** What undici writes at the end of a chunked body, the line end of the chunk before it included. */
-const LAST_CHUNK = "\r\n0\r\n\r\n";
-
-function lastChunk(request: UpstreamRequest): string {
-  return `0\r\n${formatFields(request.trailers())}\r\n`;
-}
-
-function formatHead(request: UpstreamRequest): string {
-  return `${request.method} ${request.path} HTTP/1.1\r\n${formatFields(request.headers)}`;
-}
-
-function formatFields(fields: RawHeaders): string {
-  let text = "";
-  for (let i = 0; i + 1 < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`;
-  return text;
+function retire(origins: Map<string, Origin>, origin: Origin): void {
+  origins.delete(origin.key);
+  origin.spare?.destroy();
+  origin.http1.retire();
 }

@@ -33,11 +33,20 @@ describe("splitRequestHeaders", () => {
 
   it.each([
     ["Connection", "keep-alive"], ["Connection", "close"], ["Keep-Alive", "timeout=5"], ["Proxy-Connection", "keep-alive"], ["Transfer-Encoding", "chunked"], ["Upgrade", "h2c"],
-    ["Proxy-Authorization", "Basic x"], ["Proxy-Authenticate", "Basic"], ["Expect", "100-continue"], ["TE", "gzip"], ["TE", "trailers, gzip"],
   ])("leaves %s: %s behind in any case", (name, value) => {
     for (const spelled of [name, name.toLowerCase(), name.toUpperCase()]) {
       expect(splitRequestHeaders(["a", "1", spelled, value, "b", "2"]).forward).toEqual(["a", "1", "b", "2"]);
     }
+  });
+
+  it("keeps the fields of the framing and of an upgrade in their place where they are wanted", () => {
+    const headers = ["A", "1", "transfer-ENCODING", "chunked", "Connection", "keep-alive, Upgrade, x-hop", "X-Hop", "1", "Upgrade", "websocket", "B", "2"];
+    const forward = ["A", "1", "transfer-ENCODING", "chunked", "Connection", "Upgrade", "Upgrade", "websocket", "B", "2"];
+    expect(splitRequestHeaders(headers, { framing: true, upgrade: true }).forward).toEqual(forward);
+  });
+
+  it("leaves an expectation to the upstream, also when Connection names it", () => {
+    expect(splitRequestHeaders(["Connection", "expect", "Expect", "100-continue"]).forward).toEqual(["Expect", "100-continue"]);
   });
 
   it("forwards TE: trailers, also when Connection names it", () => {

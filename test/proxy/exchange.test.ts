@@ -64,7 +64,7 @@ describe("a request on its way up", () => {
     client.send("POST /one HTTP/1.1\r\nHost: api.example.com\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n");
     await client.sees("ok");
     const [connection] = running.upstream.connections;
-    expect(connection?.received).toMatch(/^POST \/one HTTP\/1\.1\r\nHost: api\.example\.com\r\nX-A: 1\r\nTransfer-Encoding: chunked\r\n\r\n/);
+    expect(connection?.received).toMatch(/^POST \/one HTTP\/1\.1\r\nHost: api\.example\.com\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\n\r\n/);
     expect(running.flows[0]?.request.toString()).toBe("abcdefg");
     client.send("POST /two HTTP/1.1\r\nHost: api.example.com\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
     await until(() => running.flows[1]?.outcome !== undefined, "the second exchange");

@@ -104,14 +104,14 @@ function clientHello(): Promise<Buffer> {
 const isGone = (stage: Stage) => async (): Promise<boolean> => stage.accepted.length > 0 && stage.accepted.every((socket) => socket.closed);
 
 describe("a client that speaks TLS", () => {
-  it("is shown a leaf for the host and reaches the plain side with http/1.1", async () => {
+  it("is shown a leaf for the host and reaches the plain side, with HTTP/2 where it speaks it", async () => {
     const stage = await start();
     const tls = tlsClient(stage);
     await until(() => stage.secure.length === 1, "the handshake");
     tls.write("hello");
     await until(() => stage.received === "hello", "the bytes");
     expect(tls.authorized).toBe(true);
-    expect(tls.alpnProtocol).toBe("http/1.1");
+    expect(tls.alpnProtocol).toBe("h2");
     expect(tls.getPeerCertificate().subjectaltname).toBe(`DNS:${HOST}`);
     expect(stage.errors).toEqual([]);
   });

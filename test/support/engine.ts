@@ -31,6 +31,8 @@ export interface Engine {
   readonly answers: string[];
   /** Set to hold the last byte of responses back. */
   hold: Promise<void> | undefined;
+  /** Set to hold bytes of a WebSocket back. */
+  holdResponseData: ((chunk: Uint8Array) => Promise<void> | undefined) | undefined;
   close(): Promise<void>;
 }
 
@@ -53,7 +55,7 @@ export async function startEngine(onData: (connection: UpstreamConnection) => vo
   const flows: SeenFlow[] = [];
   const tunnels: TunnelReport[] = [];
   const answers: string[] = [];
-  const engine: { hold: Promise<void> | undefined } = { hold: undefined };
+  const engine: Pick<Engine, "hold" | "holdResponseData"> = { hold: undefined, holdResponseData: undefined };
   const proxy = await startProxy({
     host: "127.0.0.1",
     port: 0,
@@ -98,7 +100,10 @@ export async function startEngine(onData: (connection: UpstreamConnection) => vo
           requestData: (chunk) => void up.push(chunk),
           requestEnd: () => void (flow.isRequestEnded = true),
           responseHead: (responseHead) => void (flow.responseHead = responseHead),
-          responseData: (chunk) => void down.push(chunk),
+          responseData(chunk) {
+            down.push(chunk);
+            return engine.holdResponseData?.(Buffer.from(chunk));
+          },
           end(outcome) {
             flow.outcome = outcome;
             return engine.hold;
