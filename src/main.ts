@@ -1,7 +1,11 @@
 #!/usr/bin/env node
 /** argv → command → exit code. The version is checked before anything is imported that an older Node cannot load. */
 
+import { access } from "node:fs";
+
 const REQUIRED_MAJOR = 24;
+/** libuv gives name lookups half of its threads: with its own four, two names that hang would hold up all others. */
+const THREADS = "16";
 
 if (Number(process.versions.node.split(".")[0]) < REQUIRED_MAJOR) {
   process.stderr.write(
@@ -9,6 +13,15 @@ if (Number(process.versions.node.split(".")[0]) < REQUIRED_MAJOR) {
   );
   process.exitCode = 2;
 } else {
+  startThreads();
   const { runProcess } = await import("./cli/process.ts");
   await runProcess();
+}
+
+/** The pool reads its size from the environment when it is first used; children need not inherit it. */
+function startThreads(): void {
+  if (process.env["UV_THREADPOOL_SIZE"] !== undefined) return;
+  process.env["UV_THREADPOOL_SIZE"] = THREADS;
+  access(".", () => undefined);
+  delete process.env["UV_THREADPOOL_SIZE"];
 }

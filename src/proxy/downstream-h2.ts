@@ -8,6 +8,8 @@
  * - RST_STREAM(NO_ERROR) destroys the stream only once what was received of it has been read.
  * - `respond` and `write` of one turn leave in one write at the end of it. `close(code)` drops what the stream still
  *   buffers in JavaScript, so a reset that must come behind the data waits for the callbacks of the writes.
+ * - `close(code)` ends the writable first. Where nothing is left to write, END_STREAM goes out in the reset's place and the
+ *   client takes the response for whole: see `resetStream`.
  * - END_STREAM goes with the last DATA frame when that is given to `end`, unless trailers were announced to `respond`:
  *   then it goes with them, or with an empty DATA frame where there are none.
  */
@@ -142,7 +144,7 @@ export class H2Downstream implements Downstream {
   readonly #onTaken = (): void => {
     this.#waitingWrites -= 1;
     this.#takenWrites += 1;
-    if (this.#resetCode !== undefined && this.#waitingWrites === 0) this.#stream.close(this.#resetCode);
+    if (this.#resetCode !== undefined && this.#waitingWrites === 0) resetStream(this.#stream, this.#resetCode);
   };
 
   onDrain(listener: () => void): void {
@@ -179,7 +181,7 @@ export class H2Downstream implements Downstream {
     // NO_ERROR would tell some clients that what they have is whole.
     const code = cause instanceof StreamReset && cause.http2Code !== NGHTTP2_NO_ERROR ? cause.http2Code : NGHTTP2_INTERNAL_ERROR;
     this.#resetCode = Math.min(code, MAX_CODE);
-    if (this.#waitingWrites === 0) this.#stream.close(this.#resetCode);
+    if (this.#waitingWrites === 0) resetStream(this.#stream, this.#resetCode);
     this.#letGo();
   }
 
@@ -216,7 +218,7 @@ export class H2Downstream implements Downstream {
   /** Ends the stream (CANCEL) as if the client had gone. */
   cut(): void {
     this.#onAborted();
-    this.#stream.close(NGHTTP2_CANCEL);
+    resetStream(this.#stream, NGHTTP2_CANCEL);
     // A client that does not even read its connection never takes the reset: the stream's memory goes now.
     this.#stream.destroy();
   }
@@ -247,7 +249,7 @@ export class H2Downstream implements Downstream {
 
   #cancel(code: number): void {
     this.#isOver = true;
-    this.#stream.close(code);
+    resetStream(this.#stream, code);
     this.#letGo();
   }
 
@@ -281,7 +283,7 @@ export class H2Downstream implements Downstream {
   #onClosed(): void {
     this.#onAborted();
     this.#isClosed = true;
-    this.#body?.fail();
+    this.#body?.close();
     this.#tellClosed();
   }
 
@@ -306,6 +308,7 @@ class H2RequestBody implements RequestStream, BodySource {
   readonly #facts: BodyFacts;
   #sink: BodySink | undefined;
   #hasFailed = false;
+  #hasEnded = false;
 
   constructor(stream: ServerHttp2Stream, contentLength: number | undefined, watcher: BodyWatcher | undefined, facts: BodyFacts) {
     this.#stream = stream;
@@ -321,7 +324,10 @@ class H2RequestBody implements RequestStream, BodySource {
       return this;
     }
     // Some clients cancel by END_STREAM with a reset behind it: the frames that came with the end are read first.
-    this.#stream.once("end", () => setImmediate(() => this.#end()));
+    this.#stream.once("end", () => {
+      this.#hasEnded = true;
+      setImmediate(() => this.#end());
+    });
     this.#stream.on("data", (chunk: Buffer) => this.#data(chunk));
     return this;
   }
@@ -347,6 +353,11 @@ class H2RequestBody implements RequestStream, BodySource {
     const sink = this.#sink;
     this.#sink = undefined;
     sink?.fail(new Error("the client went away inside the request body"));
+  }
+
+  /** The stream is no more. */
+  close(): void {
+    if (!this.#hasEnded) this.fail();
   }
 
   #data(chunk: Buffer): void {
@@ -376,6 +387,13 @@ const NO_DATE = { sendDate: false };
 /** The trailers of a body with a Content-Length are kept where they are announced, or where there always are some. */
 function announcesTrailers(headers: RawHeaders): boolean {
   return getHeader(headers, "trailer") !== undefined || getHeader(headers, "content-type")?.startsWith("application/grpc") === true;
+}
+
+/** RST_STREAM, and never END_STREAM in its place. The code is at most MAX_CODE. */
+function resetStream(stream: ServerHttp2Stream, code: number): void {
+  // What node would say END_STREAM with.
+  stream._final = (callback) => callback();
+  stream.close(code);
 }
 
 /** Node throws at what it cannot send; false tells so. */

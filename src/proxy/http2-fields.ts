@@ -12,8 +12,9 @@
  * - The listeners of 'stream' (4th argument), 'response', 'headers' (1xx) and 'trailers' (3rd argument each) get the flat
  *   list as received, latin1, pseudo fields included. Never-indexed fields are named in `headers[http2.sensitiveHeaders]`
  *   of the object beside it, and taken from a property of that name on a list that is sent.
- * - nghttp2 resets a stream whose head breaks RFC 9113 section 8 (PROTOCOL_ERROR; no event tells of it), but for single
- *   fields with a bad name or value: those it leaves out.
+ * - nghttp2 resets a stream whose head breaks RFC 9113 section 8 (PROTOCOL_ERROR; nothing tells a server of it, and a
+ *   client sees what a reset by its peer looks like). A field whose value or name has a bad character (but for upper case)
+ *   is left out in silence. It lets pass: `:authority` beside another Host, CONNECT, `http2-settings`.
  */
 
 import { sensitiveHeaders } from "node:http2";
@@ -58,7 +59,7 @@ export function toHttp2Request(parts: Http2RequestParts): string[] | undefined {
   const authority = host === undefined || host === "" ? parts.authority : host;
   const list: string[] = [":method", parts.method, ":scheme", parts.scheme, ":path", parts.path, ":authority", authority];
   for (let i = 1; i < list.length; i += 2) if (hasForbiddenByte(list[i] as string)) return undefined;
-  if (!appendFields(list, parts.headers, isRequestOnly)) return undefined;
+  if (!appendFields(list, parts.headers, isHost)) return undefined;
   return Object.assign(list, { [sensitiveHeaders]: NEVER_INDEXED });
 }
 
@@ -139,18 +140,13 @@ const CONTENT_LENGTH = /^\d{1,15}$/;
 const REQUEST_PSEUDO: ReadonlySet<string> = new Set([":method", ":scheme", ":path", ":authority"]);
 const RESPONSE_PSEUDO: ReadonlySet<string> = new Set([":status"]);
 
-/** RFC 9113 section 8.2.2; Node refuses `http2-settings` (RFC 7540 section 3.2.1) as well. */
-const CONNECTION_SPECIFIC: ReadonlySet<string> = new Set([
-  "connection",
-  "http2-settings",
-  "keep-alive",
-  "proxy-connection",
-  "transfer-encoding",
-  "upgrade",
-]);
+/** RFC 9113 section 8.2.2. */
+const CONNECTION_SPECIFIC: ReadonlySet<string> = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
+/** Of the connection too (RFC 7540 section 3.2.1): Node throws at it. No fault where it is received: RFC 9113 knows it no more. */
+const HTTP2_SETTINGS = "http2-settings";
 
 /** RFC 9110 section 6.5.1: framing, routing and what the connection owns. */
-const NO_TRAILER: ReadonlySet<string> = new Set([...CONNECTION_SPECIFIC, "content-length", "host", "te", "trailer"]);
+const NO_TRAILER: ReadonlySet<string> = new Set([...CONNECTION_SPECIFIC, HTTP2_SETTINGS, "content-length", "host", "te", "trailer"]);
 
 /**
  * RFC 7541 section 7.1: many clients share a session to an origin; what one of them proves itself with must not go into
@@ -166,7 +162,7 @@ function hasForbiddenByte(value: string): boolean {
   return FORBIDDEN_BYTE.test(value);
 }
 
-function isRequestOnly(lowerName: string): boolean {
+function isHost(lowerName: string): boolean {
   return lowerName === "host";
 }
 
@@ -183,7 +179,7 @@ function appendFields(list: string[], headers: RawHeaders, isElsewhere?: (lowerN
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = (headers[i] as string).toLowerCase();
     const value = headers[i + 1] as string;
-    if (isConnectionSpecific(name, value) || isElsewhere?.(name) === true) continue;
+    if (isConnectionSpecific(name, value) || name === HTTP2_SETTINGS || isElsewhere?.(name) === true) continue;
     if (!FIELD_NAME.test(name) || hasForbiddenByte(value)) return false;
     list.push(name, name === "te" ? "trailers" : value);
   }

@@ -12,6 +12,7 @@
 import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream, type ClientSessionOptions, type ServerSessionOptions } from "node:http2";
 import type { TLSSocket } from "node:tls";
 
+import type { ResponseHead } from "../flow/flow.ts";
 import { getHeader, type RawHeaders } from "../flow/headers.ts";
 import { formatAuthority } from "./connect-target.ts";
 import { createIdleWatch, type IdleTicket, type IdleWatch, type Watched } from "./idle-watch.ts";
@@ -29,8 +30,8 @@ export interface Http2UpstreamOptions {
 /** Sessions by origin. `key` names the origin; two connections under one key lead to the same place. */
 export interface Http2Upstream {
   /**
-   * Takes a connected socket whose `alpnProtocol` is h2, and on which nobody else reads or writes. False: it has ended
-   * already or there are too many sessions; the socket is destroyed.
+   * Takes a connected socket whose `alpnProtocol` is h2, and on which nobody else reads or writes. False: it is not connected
+   * or there are too many sessions; the socket is destroyed.
    */
   adopt(key: string, socket: TLSSocket): boolean;
   /** Whether a request to the origin leaves at once. Holds until the next turn of the event loop. */
@@ -51,15 +52,22 @@ export const MAX_SESSIONS = 1024;
 /** A session without streams is closed after this long, as an HTTP/1.1 connection is. */
 export const IDLE_SESSION_MS = 15_000;
 /**
- * What an origin may send on a stream ahead of the client's reading: the most that a paused response holds. Measured on
- * loopback, 50 MB: see the report of the decision; a larger one brings nothing below a delay of 50 ms.
+ * What an origin may send on a stream ahead of the client's reading: the most that a paused response holds, and with the
+ * round trip its speed. 50 MB at 0, 20 and 50 ms: 256 KiB 908, 12 and 5 MB/s; 1 MiB 863, 46 and 20 MB/s (Node 24.21).
  */
-export const STREAM_WINDOW_BYTES = 256 * 1024;
-/** The same for all streams of a session; Node gives it back as bytes arrive, read or not. */
-export const SESSION_WINDOW_BYTES = 1024 * 1024;
-/** Response heads up to this many bytes (RFC 9113 section 6.5.2) and fields; a larger one resets its stream. */
+export const STREAM_WINDOW_BYTES = 512 * 1024;
+/** The same for all streams of a session. Node gives it back as bytes arrive, read or not: it holds nothing. */
+export const SESSION_WINDOW_BYTES = 4 * 1024 * 1024;
+/**
+ * Response heads and trailers up to this many bytes, counted as RFC 9113 section 6.5.2 has it, and fields. A larger one ends
+ * its stream: `upstream_protocol`, or a reset where Node saw it first. One field above 64 KiB, or more than 8 CONTINUATION
+ * frames, ends its session (nghttp2's own bounds).
+ */
 export const MAX_RESPONSE_HEAD_BYTES = 65_536;
+const FIELD_OVERHEAD_BYTES = 32;
 const MAX_RESPONSE_FIELDS = 1000;
+/** Interim heads of one response; they pass without back-pressure. Beyond them: `upstream_protocol`. */
+export const MAX_INTERIM_HEADS = 100;
 
 const SESSION_OPTIONS: ClientSessionOptions & Pick<ServerSessionOptions, "maxSessionInvalidFrames" | "strictSingleValueFields"> = {
   settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES, maxHeaderListSize: MAX_RESPONSE_HEAD_BYTES },
@@ -113,6 +121,22 @@ export function createHttp2Upstream(options: Http2UpstreamOptions): Http2Upstrea
     return false;
   };
 
+  const openSession = (key: string, socket: TLSSocket): Session | undefined => {
+    try {
+      return new Session(key, socket, idleSessionMs, {
+        onRetired: forget,
+        onClosed: (closed) => {
+          forget(closed);
+          open.delete(closed);
+        },
+      });
+    } catch {
+      // Node throws at a socket that is not connected (any more) or that another session owns: it is of no use.
+      socket.destroy();
+      return undefined;
+    }
+  };
+
   const sessionFor = (key: string): Session | undefined => {
     for (const session of usable.get(key) ?? []) if (session.hasRoom) return session;
     return undefined;
@@ -124,13 +148,8 @@ export function createHttp2Upstream(options: Http2UpstreamOptions): Http2Upstrea
         socket.destroy();
         return false;
       }
-      const session = new Session(key, socket, idleSessionMs, {
-        onRetired: forget,
-        onClosed: (closed) => {
-          forget(closed);
-          open.delete(closed);
-        },
-      });
+      const session = openSession(key, socket);
+      if (session === undefined) return false;
       open.add(session);
       const known = usable.get(key);
       if (known === undefined) usable.set(key, new Set([session]));
@@ -276,6 +295,7 @@ class Http2Call implements UpstreamCall, BodySink, Watched {
   #isOver = false;
   /** Nothing of the request's body goes up any more. */
   #isBodyOver: boolean;
+  #informs = 0;
   #hasHead = false;
   #hasLength = false;
   /** END_STREAM was received: the response is whole. */
@@ -326,7 +346,7 @@ class Http2Call implements UpstreamCall, BodySink, Watched {
   #listen(stream: ClientHttp2Stream): void {
     stream.on("headers", (_fields, _flags, raw) => this.#onInform(raw));
     stream.on("response", (_fields, flags, raw) => this.#onResponse(raw, flags));
-    stream.on("trailers", (_fields, _flags, raw) => void (this.#trailers = fromHttp2Trailers(raw)));
+    stream.on("trailers", (_fields, _flags, raw) => this.#onTrailers(raw));
     stream.on("end", () => this.#onEnd());
     stream.on("error", (error) => void (this.#error ??= error));
     stream.on("close", () => this.#onClose());
@@ -406,7 +426,8 @@ class Http2Call implements UpstreamCall, BodySink, Watched {
   #onInform(raw: RawHeaders): void {
     if (this.#isOver) return;
     this.#idle.touch();
-    const head = fromHttp2Response(raw);
+    this.#informs += 1;
+    const head = this.#informs > MAX_INTERIM_HEADS ? undefined : readHead(raw);
     if (head === undefined) this.#refuse();
     else this.#listener.onInform(head);
   }
@@ -415,8 +436,8 @@ class Http2Call implements UpstreamCall, BodySink, Watched {
     const stream = this.#stream;
     if (this.#isOver || stream === undefined) return;
     this.#idle.touch();
-    const head = fromHttp2Response(raw);
-    if (head === undefined || this.#hasHead) {
+    const head = this.#hasHead ? undefined : readHead(raw);
+    if (head === undefined) {
       this.#refuse();
       return;
     }
@@ -427,6 +448,11 @@ class Http2Call implements UpstreamCall, BodySink, Watched {
     if ((flags & NGHTTP2_FLAG_END_STREAM) !== 0 && !this.#isPaused) this.#onEnd();
     stream.on("data", (chunk: Buffer) => this.#onData(chunk));
     if (this.#isPaused) stream.pause();
+  }
+
+  #onTrailers(raw: RawHeaders): void {
+    if (isTooLarge(raw)) this.#refuse();
+    else this.#trailers = fromHttp2Trailers(raw);
   }
 
   #onData(chunk: Buffer): void {
@@ -493,7 +519,11 @@ class Http2Call implements UpstreamCall, BodySink, Watched {
   #cancel(code: number): void {
     this.#idle.stop();
     this.#endBody();
-    this.#stream?.close(code);
+    const stream = this.#stream;
+    if (stream === undefined) return;
+    stream.close(code);
+    // The reset is with nghttp2 by then. Where the connection takes no bytes the stream would stay until that is over.
+    setImmediate(() => stream.destroy());
   }
 
   /** What still comes of the request's body is thrown away. */
@@ -503,6 +533,17 @@ class Http2Call implements UpstreamCall, BodySink, Watched {
     this.#source?.resume();
     if (this.#request.body.kind === "stream") this.#request.body.discard();
   }
+}
+
+function readHead(raw: RawHeaders): ResponseHead | undefined {
+  return isTooLarge(raw) ? undefined : fromHttp2Response(raw);
+}
+
+/** Node holds an origin to the bound only from its acknowledgement of our settings on. */
+function isTooLarge(raw: RawHeaders): boolean {
+  let bytes = 0;
+  for (let i = 0; i + 1 < raw.length; i += 2) bytes += (raw[i] as string).length + (raw[i + 1] as string).length + FIELD_OVERHEAD_BYTES;
+  return bytes > MAX_RESPONSE_HEAD_BYTES;
 }
 
 /** What a connection's end is to the requests on it. */

@@ -26,6 +26,8 @@ export interface FlowLease {
 
 export interface Counters {
   startFlow(): FlowLease;
+  /** A part of a flow that is still under way has ended, and its usage waits to be stored. */
+  startPart(): FlowLease;
   /** Events that reached the receiver (or left the outbox otherwise). */
   reportsDone(count: number): void;
   /** Events found in the outbox that no flow of this process made (an earlier run, an adoption). */
@@ -62,7 +64,11 @@ export function createCounters(options: CountersOptions): Counters {
   return {
     startFlow() {
       move({ flows: 1 });
-      return createLease(move);
+      return createLease(move, "flow");
+    },
+    startPart() {
+      move({ buffered: 1 });
+      return createLease(move, "buffered");
     },
     reportsDone: (count) => move({ reports: -count }),
     reportsFound: (count) => move({ reports: count }),
@@ -72,8 +78,8 @@ export function createCounters(options: CountersOptions): Counters {
   };
 }
 
-function createLease(move: (by: Partial<CounterSnapshot>) => void): FlowLease {
-  let stage: "flow" | "buffered" | "done" = "flow";
+function createLease(move: (by: Partial<CounterSnapshot>) => void, from: "flow" | "buffered"): FlowLease {
+  let stage: "flow" | "buffered" | "done" = from;
   return {
     buffer() {
       if (stage !== "flow") return;

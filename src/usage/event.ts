@@ -38,8 +38,8 @@ export interface FlowEnding {
 export interface EventBuilder {
   /** The event of a reading; `sequence` is its place among the events of the flow. */
   build(facts: FlowFacts, ending: FlowEnding, reading: Reading, sequence: number): UsageEvent;
-  /** The event of a flow whose end nobody saw (a crash). */
-  buildUnknown(facts: FlowFacts): UsageEvent;
+  /** The event of a flow whose end nobody saw (a crash); `sequence`: how many events it had before. */
+  buildUnknown(facts: FlowFacts, sequence: number): UsageEvent;
 }
 
 export interface EventBuilderOptions {
@@ -126,12 +126,12 @@ export function createEventBuilder(options: EventBuilderOptions): EventBuilder {
   };
   return {
     build,
-    buildUnknown: (facts) =>
+    buildUnknown: (facts, sequence) =>
       build(
         facts,
         { endedAtMs: facts.startedAtMs, status: null, requestId: null, latencyMs: 0, timeToFirstByteMs: null, bytesUp: 0, bytesDown: 0 },
         { kind: "unmeasured", reason: "the process ended before the flow did" },
-        0,
+        sequence,
       ),
   };
 }

@@ -9,15 +9,12 @@ import type { Logger } from "pino";
 import { createDecoder, parseContentEncoding, type Decoder } from "../flow/content-coding.ts";
 import type { FlowHead, FlowOutcome, ResponseHead } from "../flow/flow.ts";
 import { getHeader } from "../flow/headers.ts";
-import type { Attribution } from "./attribution.ts";
 import { requestIdOf, type FlowFacts } from "./event.ts";
-import type { Handler, OpenedExchange, PendingJobs, Reader, ReadEnd, Reading } from "./handler.ts";
+import { reportFault } from "./fault.ts";
+import { openFlow, type FlowOpeningOptions } from "./flow-opening.ts";
+import type { Handler, Reader, ReadEnd, Reading } from "./handler.ts";
 
-export interface FlowReadingOptions {
-  readonly attribute: (head: FlowHead) => Attribution;
-  readonly isBillable: (meter: string, head: FlowHead) => boolean;
-  readonly jobsFor: (handler: Handler, head: FlowHead) => PendingJobs;
-  readonly isEstimateAllowed: boolean;
+export interface FlowReadingOptions extends FlowOpeningOptions {
   readonly logger: Pick<Logger, "error">;
 }
 
@@ -100,44 +97,10 @@ export class FlowReading {
   }
 
   #open(): FlowFacts {
-    const opened = this.#openExchange();
+    const { facts, opened } = openFlow(this.#handler, this.#head, this.#options);
     this.#reader = opened.reader;
     this.#openRequestDecoder();
-    const head = this.#head;
-    return {
-      flowId: head.flowId,
-      startedAtMs: head.startedAtMs,
-      host: head.host,
-      meter: this.#handler.id,
-      kind: this.#handler.kind,
-      api: opened.api,
-      operation: opened.operation,
-      attribution: this.#attribution(),
-      billable: this.#options.isBillable(this.#handler.id, head),
-    };
-  }
-
-  #openExchange(): OpenedExchange {
-    const { host, port, protocol, method, target, headers } = this.#head;
-    const question = target.indexOf("?");
-    const path = question === -1 ? target : target.slice(0, question);
-    const query = question === -1 ? "" : target.slice(question + 1);
-    const { isEstimateAllowed, jobsFor } = this.#options;
-    try {
-      return this.#handler.open({ host, port, protocol, method, path, query, headers }, { isEstimateAllowed, jobs: jobsFor(this.#handler, this.#head) });
-    } catch (error) {
-      reportFault(this.#options.logger, this.#handler.id, error);
-      return { api: `${this.#handler.id}.other`, operation: "other", isBillable: true, reader: brokenReader };
-    }
-  }
-
-  #attribution(): Attribution {
-    try {
-      return this.#options.attribute(this.#head);
-    } catch (error) {
-      reportFault(this.#options.logger, "attribution", error);
-      return NOBODY;
-    }
+    return facts;
   }
 
   #openRequestDecoder(): void {
@@ -216,20 +179,4 @@ export class FlowReading {
       reportFault(this.#options.logger, this.#handler.id, error);
     }
   }
-}
-
-/** Stands in for a reader that could not be made. */
-const brokenReader: Reader = {
-  response: () => undefined,
-  push: () => undefined,
-  end: () => [{ kind: "unmeasured", reason: "meter_fault" }],
-};
-
-const NOBODY: Attribution = { orgId: null, userId: null, agentId: null, threadId: null, callerType: null, metadata: {} };
-
-/** Logs where a fault happened. Its message is left out: a parser quotes the text that it choked on. */
-export function reportFault(logger: Pick<Logger, "error">, where: string, error: unknown): void {
-  const name = error instanceof Error ? error.name : typeof error;
-  const frames = error instanceof Error ? (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line)).slice(0, 4) : [];
-  logger.error({ where, error: name, frames: frames.map((line) => line.trim()) }, "a meter failed; the traffic is unharmed");
 }

@@ -46,6 +46,25 @@ export interface Reader {
   end(end: ReadEnd): readonly Reading[];
 }
 
+/** A whole message on a WebSocket; `oversized`: one over the decoder's bound passed unread. */
+export type SocketMessage =
+  | { readonly kind: "text"; readonly text: string }
+  /** Only valid during the call. */
+  | { readonly kind: "binary"; readonly bytes: Uint8Array }
+  | { readonly kind: "oversized"; readonly bytes: number };
+
+/**
+ * Reads one WebSocket from its 101 on. The meter calls: clientMessage and serverMessage as they pass, end (once, always
+ * last). A response (or turn) that a message finishes is returned from that call and from no later one.
+ */
+export interface SocketReader {
+  clientMessage(message: SocketMessage): void;
+  /** The readings of the responses that this message finished, in order. The message is held back until they are stored. */
+  serverMessage(message: SocketMessage): readonly Reading[];
+  /** The readings of responses that had begun and were not finished. */
+  end(end: ReadEnd): readonly Reading[];
+}
+
 /** What the path tells before a byte of the body was read. */
 export interface OpenedExchange {
   /** The event's `api`, such as "anthropic.messages". */
@@ -56,6 +75,8 @@ export interface OpenedExchange {
   readonly isBillable: boolean;
   /** `undefined`: the exchange costs nothing whatever the answer is, and nothing needs to be read. */
   readonly reader: Reader | undefined;
+  /** Of an exchange with protocol "websocket": who reads it once it is one. Undefined: its usage cannot be known. */
+  readonly socket?: SocketReader;
 }
 
 /** Services the meter lends to readers. */

@@ -8,40 +8,26 @@ import type { Logger } from "pino";
 
 import type { FlowHead, FlowObserver, FlowOutcome, FlowTap, ResponseHead } from "../flow/flow.ts";
 import type { HostTable } from "../flow/route.ts";
-import type { LedgerRecord, Store } from "../store/store.ts";
+import type { Store } from "../store/store.ts";
 import type { Counters, FlowLease } from "./counters.ts";
-import { isDelivered, type EventBuilder, type FlowEnding, type FlowFacts } from "./event.ts";
-import type { UsageEvent } from "./event-types.ts";
-import { FlowReading, reportFault, type FlowReadingOptions } from "./flow-reading.ts";
+import type { EventBuilder, FlowEnding, FlowFacts } from "./event.ts";
+import { reportFault } from "./fault.ts";
+import { FlowReading, type FlowReadingOptions } from "./flow-reading.ts";
+import { openFlow } from "./flow-opening.ts";
 import type { Handler, Reading } from "./handler.ts";
+import { createSettlement, isolate, type Settlement, type SettlementOptions } from "./settlement.ts";
+import { SocketFlow } from "./socket-flow.ts";
 import { createWorkQueue, type WorkQueue } from "./work-queue.ts";
 
-export interface MeterOptions extends FlowReadingOptions {
+export interface MeterOptions extends FlowReadingOptions, SettlementOptions {
   readonly hosts: HostTable<Handler>;
   readonly events: EventBuilder;
   readonly store: Pick<Store, "begin" | "commit" | "recordGap" | "failure">;
   readonly counters: Counters;
-  /** False: nothing receives events, so none waits for delivery. */
-  readonly hasReceiver: boolean;
-  /** True: the outbox is at its bound and its events are dropped (`drop_newest`): kept in the ledger, counted in a durable gap. */
-  readonly isQueueFull: () => boolean;
-  /** True: the last byte of a response waits for the commit. */
-  readonly isStrict: boolean;
-  /** The bound of that wait. */
-  readonly commitWaitMs: number;
   readonly monotonicMs: () => number;
   readonly logger: Pick<Logger, "warn" | "error" | "debug">;
-  /** Called after the events of a flow are stored. */
-  readonly onStored: (events: readonly BuiltEvent[]) => void;
   readonly onFlowStart: (flow: ActiveFlow) => void;
   readonly onFlowEnd: (flow: ActiveFlow, ending: FlowEnding, readings: readonly Reading[], outcome: FlowOutcome) => void;
-  readonly onCommitWait: (waitedMs: number, isTimeout: boolean) => void;
-}
-
-/** An event, and whether it is for the receiver (free ones are not). */
-export interface BuiltEvent {
-  readonly event: UsageEvent;
-  readonly isDelivered: boolean;
 }
 
 /** A flow under way, for the dashboard and the log. Asking for its facts opens its reader. */
@@ -57,6 +43,7 @@ const RELAXED_GATHER_MS = 10;
 export function createMeter(options: MeterOptions): FlowObserver {
   const shared: Shared = {
     options,
+    settlement: createSettlement(options),
     ended: createWorkQueue({ gatherMs: options.isStrict ? 0 : RELAXED_GATHER_MS, monotonicMs: options.monotonicMs }),
     keptBytes: 0,
   };
@@ -65,7 +52,9 @@ export function createMeter(options: MeterOptions): FlowObserver {
     open(head) {
       try {
         const handler = options.hosts.lookup(head.host, head.port);
-        return handler === undefined ? undefined : new MeteredFlow(head, new FlowReading(handler, head, options), shared);
+        if (handler === undefined) return undefined;
+        if (head.protocol === "websocket") return new SocketFlow(head, openFlow(handler, head, options), { options, settlement: shared.settlement });
+        return new MeteredFlow(head, new FlowReading(handler, head, options), shared);
       } catch (error) {
         reportFault(options.logger, "open", error);
         return undefined;
@@ -85,6 +74,7 @@ export function createMeter(options: MeterOptions): FlowObserver {
 /** What the flows of one meter have in common. */
 interface Shared {
   readonly options: MeterOptions;
+  readonly settlement: Settlement;
   readonly ended: WorkQueue;
   /** Bytes of all flows that passed and are not read yet. */
   keptBytes: number;
@@ -134,7 +124,7 @@ class MeteredFlow implements FlowTap, ActiveFlow {
       startedAtMs: head.startedAtMs,
       // Only built when the flow outlives its first group commit.
       get unknownEvent() {
-        return JSON.stringify(events.buildUnknown(reading.facts));
+        return JSON.stringify(events.buildUnknown(reading.facts, 0));
       },
     });
     isolate(shared.options, () => onFlowStart(this));
@@ -167,7 +157,7 @@ class MeteredFlow implements FlowTap, ActiveFlow {
   end(outcome: FlowOutcome): Promise<void> | undefined {
     const endedAt = this.#shared.options.monotonicMs();
     this.#lease.buffer();
-    return this.#boundedWait(
+    return this.#shared.settlement.boundedWait(
       new Promise((resolve) => {
         this.#shared.ended.add(() => {
           // #settle never rejects.
@@ -220,20 +210,16 @@ class MeteredFlow implements FlowTap, ActiveFlow {
 
   /** Reads out, builds the events and commits them. Resolves when they are stored; never rejects. */
   async #settle(outcome: FlowOutcome, endedAt: number): Promise<void> {
-    const { options } = this.#shared;
+    const { options, settlement } = this.#shared;
     try {
       this.#read();
       const found = this.#reading.finish(outcome);
       const readings = found instanceof Promise ? await found : found;
       const ending = this.#ending(outcome, endedAt);
-      const built = readings.map((reading, sequence) => this.#buildEvent(reading, ending, sequence));
-      const records = built.map((each) => this.#recordOf(each, ending));
+      const built = settlement.build(this.facts, ending, readings, 0);
       isolate(options, () => options.onFlowEnd(this, ending, readings, outcome));
-      await options.store.commit(this.flowId, records);
-      this.#lease.store(records.filter((record) => record.delivery === "pending").length);
-      isolate(options, () => options.onStored(built));
+      await settlement.commit(this.flowId, built, this.#lease);
     } catch (error) {
-      // The store has counted what it lost and said so; any other fault is a defect, and its flow comes back as unknown.
       reportFault(options.logger, "settle", error);
       this.#lease.drop();
     }
@@ -250,66 +236,6 @@ class MeteredFlow implements FlowTap, ActiveFlow {
       bytesDown: this.#bytesDown,
     };
   }
-
-  /** A reading that makes no event happened all the same: its event says that its usage is not known. */
-  #buildEvent(reading: Reading, ending: FlowEnding, sequence: number): BuiltEvent & { readonly body: string } {
-    const { events, logger } = this.#shared.options;
-    const build = (from: Reading): BuiltEvent & { readonly body: string } => {
-      const event = events.build(this.facts, ending, from, sequence);
-      return { event, body: JSON.stringify(event), isDelivered: isDelivered(from) };
-    };
-    try {
-      return build(reading);
-    } catch (error) {
-      reportFault(logger, this.facts.meter, error);
-      return build({ kind: "unmeasured", reason: "meter_fault" });
-    }
-  }
-
-  #recordOf({ event, body, isDelivered: isForReceiver }: BuiltEvent & { readonly body: string }, ending: FlowEnding): LedgerRecord {
-    const { hasReceiver } = this.#shared.options;
-    return {
-      id: event.id,
-      flowId: this.flowId,
-      timeMs: Math.trunc(ending.endedAtMs),
-      delivery: hasReceiver && isForReceiver && !this.#isDropped() ? "pending" : "none",
-      body,
-    };
-  }
-
-  #isDropped(): boolean {
-    const { isQueueFull, store } = this.#shared.options;
-    if (!isQueueFull()) return false;
-    store.recordGap("queue_full", 1);
-    return true;
-  }
-
-  /** Under `relaxed` nothing waits; under `strict` the wait ends at its bound and leaves a durable gap. */
-  #boundedWait(stored: Promise<void>): Promise<void> | undefined {
-    const { options } = this.#shared;
-    const { isStrict, commitWaitMs, monotonicMs, store, onCommitWait } = options;
-    if (!isStrict) return undefined;
-    if (store.failure !== undefined) {
-      // Nothing can be written now: waiting would only delay the traffic.
-      store.recordGap("commit_timeout", 1);
-      isolate(options, () => onCommitWait(0, true));
-      return undefined;
-    }
-    const from = monotonicMs();
-    return new Promise((resolve) => {
-      const over = (isTimeout: boolean): void => {
-        if (isOver) return;
-        isOver = true;
-        clearTimeout(timer);
-        if (isTimeout) store.recordGap("commit_timeout", 1);
-        isolate(options, () => onCommitWait(monotonicMs() - from, isTimeout));
-        resolve();
-      };
-      let isOver = false;
-      const timer = setTimeout(over, commitWaitMs, true);
-      void stored.then(() => over(false));
-    });
-  }
 }
 
 /** The response bytes from a place on, as far as nothing else comes between them. */
@@ -321,12 +247,4 @@ function runOfResponse(kept: readonly Piece[], from: number): Uint8Array[] {
     run.push(piece.chunk);
   }
   return run;
-}
-
-function isolate(options: MeterOptions, work: () => void): void {
-  try {
-    work();
-  } catch (error) {
-    reportFault(options.logger, "listener", error);
-  }
 }

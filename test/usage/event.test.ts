@@ -165,7 +165,7 @@ describe("the envelope", () => {
 
 describe("the event of a flow whose end nobody saw", () => {
   it("is unknown, ends when it starts, and has the id of the flow's first event", () => {
-    const event = builder().buildUnknown(FACTS);
+    const event = builder().buildUnknown(FACTS, 0);
     expect(event).toMatchObject({
       id: FACTS.flowId,
       time: "2026-11-21T10:00:00.010Z",
