@@ -31,13 +31,14 @@ export async function runStream(client: SoakClient): Promise<Outcome> {
   }
 }
 
-function openTunnel({ proxyPort, caPem, version }: SoakClient): Promise<TLSSocket> {
+/** A tunnel with TLS in it, as one version or the other. */
+export function openTunnel({ proxyPort, caPem, version, host = HOST }: Omit<SoakClient, "leavesAfter"> & { readonly host?: string }): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const raw: Socket = connectTcp(proxyPort, "127.0.0.1");
     raw.on("error", reject);
-    raw.write(`CONNECT ${HOST}:443 HTTP/1.1\r\nHost: ${HOST}:443\r\n\r\n`);
+    raw.write(`CONNECT ${host}:443 HTTP/1.1\r\nHost: ${host}:443\r\n\r\n`);
     raw.once("data", () => {
-      const tls = connectTls({ socket: raw, servername: HOST, ca: caPem, ALPNProtocols: version === "2" ? ["h2"] : ["http/1.1"] });
+      const tls = connectTls({ socket: raw, servername: host, ca: caPem, ALPNProtocols: version === "2" ? ["h2"] : ["http/1.1"] });
       tls.on("error", reject);
       tls.once("secureConnect", () => resolve(tls));
     });

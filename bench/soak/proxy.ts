@@ -1,6 +1,6 @@
 /**
  * The proxy of the soak, a process of its own: a Tallyman as an embedder starts it, and what it holds whenever it is asked.
- * Started with `fork`; argv: the upstream's port, the folder for CA and data, the upstream's roots. Sends a Held for each message.
+ * Started with `fork`; argv: the upstream's port, the folder for CA and data, the upstream's roots, a host to intercept. Sends a Held for each message.
  */
 
 import { setFlagsFromString } from "node:v8";
@@ -14,6 +14,8 @@ export interface Held {
   readonly proxyUrl: string;
   readonly caFile: string;
   readonly rssBytes: number;
+  /** User and system time of all threads so far. */
+  readonly cpuMicros: number;
   /** Active resources by kind (process.getActiveResourcesInfo). */
   readonly resources: Readonly<Record<string, number>>;
   readonly flows: number;
@@ -27,7 +29,7 @@ export interface Held {
   readonly processListeners: number;
 }
 
-const [port = "", folder = "", upstreamCaFile = ""] = process.argv.slice(2);
+const [port = "", folder = "", upstreamCaFile = "", host] = process.argv.slice(2);
 const errors: string[] = [];
 const warnings: string[] = [];
 let events = 0;
@@ -42,6 +44,7 @@ const tallyman = createTallyman({
   caDir: `${folder}/certs`,
   dataDir: `${folder}/data`,
   upstreamCaFile,
+  ...(host === undefined ? {} : { interceptHosts: [{ host, port: undefined, meter: undefined }] }),
   connectTo: [{ host: undefined, port: undefined, toHost: "127.0.0.1", toPort: Number(port) }],
   logger: pino({ level: "error" }, { write: (line: string) => void errors.push(line) }),
 });
@@ -49,6 +52,7 @@ tallyman.subscribe(() => void (events += 1));
 await tallyman.start();
 
 function held(): Held {
+  const { user, system } = process.cpuUsage();
   if (typeof collectGarbage === "function") collectGarbage();
   const resources: Record<string, number> = {};
   for (const kind of process.getActiveResourcesInfo()) resources[kind] = (resources[kind] ?? 0) + 1;
@@ -57,6 +61,7 @@ function held(): Held {
     proxyUrl: tallyman.proxyUrl,
     caFile: tallyman.caFile,
     rssBytes: process.memoryUsage.rss(),
+    cpuMicros: user + system,
     resources,
     flows,
     buffered,
