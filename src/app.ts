@@ -24,7 +24,7 @@ import { createLeafCache } from "./proxy/leaf-cache.ts";
 import { errorCode } from "./proxy/proxy-error.ts";
 import { startProxy, type ProxyServer } from "./proxy/proxy.ts";
 import { openStore, type DurableStore } from "./store/client.ts";
-import { createCounters, createPriceBook, createTracker, handlers as standardHandlers, type Counters, type Delivery, type PriceBook, type Tracker } from "./usage/index.ts";
+import { createCounters, createIncludeUsage, createPriceBook, createTracker, handlers as standardHandlers, type Counters, type Delivery, type PriceBook, type Tracker } from "./usage/index.ts";
 
 export type { DrainReport } from "./app/drain.ts";
 export type { AppOptions, BillingGate } from "./app/parts.ts";
@@ -108,6 +108,7 @@ async function join(parts: Parts): Promise<App> {
     connectTimeoutMs: settings.upstreamConnectTimeoutMs,
     idleTimeoutMs: settings.upstreamIdleTimeoutMs,
     observer: meter,
+    editor: settings.includeUsage ? createIncludeUsage(hosts) : undefined,
     gate: buildGate(options, hosts, counters, delivery !== undefined),
     closedFor: () => (state.isDraining ? DRAINING : undefined),
     now,
@@ -159,7 +160,6 @@ function withoutEffect(settings: Settings): string[] {
   const set: Readonly<Record<string, boolean>> = {
     TALLYMAN_BUDGETS: settings.budgets.length > 0,
     TALLYMAN_CANONICAL_TOKENS: settings.canonicalTokens,
-    TALLYMAN_INCLUDE_USAGE: settings.includeUsage,
   };
   return Object.entries(set).flatMap(([variable, isSet]) => (isSet ? [variable] : []));
 }

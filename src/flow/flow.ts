@@ -86,3 +86,25 @@ export interface FlowGate {
   /** `undefined` lets the request pass. */
   admit(head: FlowHead): Refusal | undefined | Promise<Refusal | undefined>;
 }
+
+/**
+ * Changes a flow where the operator asked for it (TALLYMAN_INCLUDE_USAGE); everything else passes as it came. The tap sees
+ * what the client sent and what the upstream sent.
+ */
+export interface FlowEditor {
+  /** `undefined`: the flow passes as it is. Never throws. */
+  edit(head: FlowHead): FlowEdit | undefined;
+}
+
+export interface FlowEdit {
+  /** The body to send in place of the client's; `undefined`: this flow passes as it is, its response too. Never throws. */
+  request(body: Buffer): Buffer | undefined;
+  /** Asked when `request` gave a body. `undefined`: the response passes as it is. Never throws. */
+  response(head: ResponseHead): ResponseFilter | undefined;
+}
+
+/** Takes parts out of a response as it passes. Both give the bytes that may go on, possibly none; never throw. */
+export interface ResponseFilter {
+  push(chunk: Buffer): Buffer;
+  end(): Buffer;
+}

@@ -100,3 +100,8 @@ function connectionOptions(headers: RawHeaders): ReadonlySet<string> | undefined
   }
   return named;
 }
+
+/** The list without a field (name in lower case). */
+export function without(headers: RawHeaders, lowerName: string): string[] {
+  return headers.filter((_, i) => headers[i - (i % 2)]?.toLowerCase() !== lowerName);
+}

@@ -8,7 +8,7 @@ import type { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
 
 import type { ResponseHead } from "../flow/flow.ts";
-import { getHeader, type RawHeaders } from "../flow/headers.ts";
+import { getHeader, without, type RawHeaders } from "../flow/headers.ts";
 import { formatChunk, formatLastChunk, formatResponseHead } from "./h1-syntax.ts";
 import type { BodyWatcher, Downstream, RequestBody, ResponseBodyKind } from "./messages.ts";
 import { streamBody } from "./request-body.ts";
@@ -167,8 +167,4 @@ export class H1Downstream implements Downstream {
     socket.write(formatResponseHead(head), "latin1");
     return socket;
   }
-}
-
-function without(fields: readonly string[], lowerName: string): string[] {
-  return fields.filter((_, i) => fields[i - (i % 2)]?.toLowerCase() !== lowerName);
 }

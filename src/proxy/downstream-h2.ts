@@ -84,10 +84,7 @@ export class H2Downstream implements Downstream {
   takeBody(watcher: BodyWatcher | undefined, use: (body: RequestBody) => void): void {
     const bytes = this.#stream.endAfterHeaders ? NO_BYTES : this.#takeWhole();
     if (bytes === undefined) {
-      this.#body = new H2RequestBody(this.#stream, this.#contentLength, watcher, {
-        isTorn: () => this.#isTorn(),
-        trailers: () => this.#requestTrailers,
-      });
+      this.#body = new H2RequestBody(this.#stream, this.#contentLength, watcher, () => this.#requestTrailers);
       if (this.#isGone || this.#isClosed) this.#body.fail();
       use(this.#body);
       return;
@@ -105,12 +102,6 @@ export class H2Downstream implements Downstream {
     if (stream.destroyed || stream.state.state !== NGHTTP2_STREAM_STATE_HALF_CLOSED_REMOTE) return undefined;
     const bytes: unknown = stream.read();
     return Buffer.isBuffer(bytes) ? bytes : NO_BYTES;
-  }
-
-  /** Whether the end of the readable is that of the stream, not of the body. */
-  #isTorn(): boolean {
-    const stream = this.#stream;
-    return this.#isGone || stream.aborted || stream.rstCode !== NGHTTP2_NO_ERROR || (stream.closed && !this.#isOver);
   }
 
   onClose(listener: () => void): void {
@@ -294,27 +285,22 @@ export class H2Downstream implements Downstream {
   }
 }
 
-interface BodyFacts {
-  isTorn(): boolean;
-  trailers(): RawHeaders;
-}
-
 /** The request's body as pieces; the stream's window is the back-pressure. Nothing is read before it is opened or discarded. */
 class H2RequestBody implements RequestStream, BodySource {
   readonly kind = "stream";
   readonly contentLength: number | undefined;
   readonly #stream: ServerHttp2Stream;
   readonly #watcher: BodyWatcher | undefined;
-  readonly #facts: BodyFacts;
+  readonly #trailers: () => RawHeaders;
   #sink: BodySink | undefined;
   #hasFailed = false;
   #hasEnded = false;
 
-  constructor(stream: ServerHttp2Stream, contentLength: number | undefined, watcher: BodyWatcher | undefined, facts: BodyFacts) {
+  constructor(stream: ServerHttp2Stream, contentLength: number | undefined, watcher: BodyWatcher | undefined, trailers: () => RawHeaders) {
     this.#stream = stream;
     this.contentLength = contentLength;
     this.#watcher = watcher;
-    this.#facts = facts;
+    this.#trailers = trailers;
   }
 
   open(sink: BodySink): BodySource {
@@ -367,7 +353,8 @@ class H2RequestBody implements RequestStream, BodySource {
   }
 
   #end(): void {
-    if (this.#facts.isTorn()) {
+    // Where the response has ended before, a reset inside the body is told by its code alone.
+    if (this.#stream.rstCode !== NGHTTP2_NO_ERROR) {
       this.fail();
       return;
     }
@@ -375,7 +362,7 @@ class H2RequestBody implements RequestStream, BodySource {
     if (sink === undefined) return;
     this.#sink = undefined;
     this.#watcher?.requestEnd();
-    sink.end(this.#facts.trailers());
+    sink.end(this.#trailers());
   }
 }
 

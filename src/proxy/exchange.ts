@@ -6,8 +6,8 @@
 import type { Duplex } from "node:stream";
 
 import { newFlowId } from "../flow/flow-id.ts";
-import type { FlowGate, FlowHead, FlowObserver, FlowOutcome, FlowTap, ResponseHead } from "../flow/flow.ts";
-import { getHeader, getHeaderValues, splitRequestHeaders, stripResponseHeaders, type RawHeaders } from "../flow/headers.ts";
+import type { FlowEdit, FlowEditor, FlowGate, FlowHead, FlowObserver, FlowOutcome, FlowTap, ResponseFilter, ResponseHead } from "../flow/flow.ts";
+import { getHeader, getHeaderValues, splitRequestHeaders, stripResponseHeaders, without, type RawHeaders } from "../flow/headers.ts";
 import { namesTarget, type Target } from "./connect-target.ts";
 import type { IdleTicket, IdleWatch, Watched } from "./idle-watch.ts";
 import {
@@ -20,6 +20,7 @@ import {
   type UpstreamRequest,
 } from "./messages.ts";
 import { answerBody, answerHeaders, ProxyError, toProxyError, type ProxyAnswer } from "./proxy-error.ts";
+import { collectBody } from "./request-body.ts";
 import type { Upstream } from "./upstream.ts";
 import { spliceWebSocket } from "./websocket.ts";
 
@@ -27,6 +28,8 @@ export interface ExchangeDeps {
   readonly upstream: Upstream;
   readonly observer: FlowObserver;
   readonly gate: FlowGate;
+  /** Undefined: nothing is ever changed. */
+  readonly editor: FlowEditor | undefined;
   readonly now: () => number;
   /** Ends exchanges whose client takes nothing of what waits for it. */
   readonly stalls: IdleWatch;
@@ -69,6 +72,8 @@ class Exchange implements UpstreamListener, Watched {
   #stall: IdleTicket | undefined;
   /** Body bytes of the response that are still to come, where Content-Length tells; else -1. */
   #expectedBytes = -1;
+  #responseEdit: FlowEdit | undefined;
+  #filter: ResponseFilter | undefined;
   /** The piece that completes a fixed-length body. */
   #heldBody: Buffer | undefined;
 
@@ -127,10 +132,29 @@ class Exchange implements UpstreamListener, Watched {
     }
     this.#tap = this.#deps.observer.open(this.#head);
     if (this.#isOver) void this.#endTap({ kind: "client_aborted" });
-    else this.#downstream.takeBody(this.#tap, (body) => this.#send(body));
+    else this.#downstream.takeBody(this.#tap, (body) => this.#edit(body));
   }
 
-  #send(body: RequestBody): void {
+  /** Where the operator asked for it the body is changed, once it is here. */
+  #edit(body: RequestBody): void {
+    const edit = this.#deps.editor?.edit(this.#head);
+    if (edit === undefined) this.#send(body, this.#head.headers);
+    else {
+      // Who waits for a 100 would wait for an upstream that waits for us.
+      if (body.kind === "stream" && getHeader(this.#head.headers, "expect") !== undefined) this.#downstream.inform(CONTINUE);
+      collectBody(body, MAX_EDITED_BYTES, (collected) => {
+        const bytes = collected.kind === "whole" ? edit.request(collected.bytes) : undefined;
+        if (bytes === undefined) {
+          this.#send(collected, this.#head.headers);
+          return;
+        }
+        this.#responseEdit = edit;
+        this.#send({ kind: "whole", bytes }, editedFields(this.#head.headers, bytes.length));
+      });
+    }
+  }
+
+  #send(body: RequestBody, headers: RawHeaders): void {
     if (this.#isOver) {
       if (body.kind === "stream") body.discard();
       return;
@@ -140,7 +164,7 @@ class Exchange implements UpstreamListener, Watched {
       target: this.#route.target,
       method: this.#head.method,
       path: this.#head.target,
-      headers: requestFields(this.#head),
+      headers: withHost(headers, this.#head),
       body,
       upgrade: this.#isUpgrade ? "websocket" : undefined,
       prefersHttp2: this.#downstream.version === "2",
@@ -158,6 +182,11 @@ class Exchange implements UpstreamListener, Watched {
     const head = { status: received.status, statusText: writableReason(received.statusText), headers: stripResponseHeaders(received.headers) };
     this.#tap?.responseHead(head);
     const body = responseBodyKind(this.#head.method, received);
+    this.#filter = body.kind === "none" ? undefined : this.#responseEdit?.response(head);
+    if (this.#filter !== undefined) {
+      this.#downstream.start({ ...head, headers: without(head.headers, "content-length") }, { kind: "open" });
+      return;
+    }
     if (body.kind === "fixed") this.#expectedBytes = body.bytes;
     this.#downstream.start(head, body);
   }
@@ -165,6 +194,11 @@ class Exchange implements UpstreamListener, Watched {
   onData(chunk: Buffer): void {
     if (this.#isOver) return;
     void this.#tap?.responseData(chunk);
+    if (this.#filter !== undefined) {
+      const left = this.#filter.push(chunk);
+      if (left.length > 0) this.#write(left);
+      return;
+    }
     if (this.#expectedBytes >= 0) {
       this.#expectedBytes -= chunk.length;
       if (this.#expectedBytes === 0) {
@@ -172,6 +206,15 @@ class Exchange implements UpstreamListener, Watched {
         return;
       }
     }
+    this.#write(chunk);
+  }
+
+  #flushFilter(): void {
+    const left = this.#filter?.end();
+    if (left !== undefined && left.length > 0) this.#downstream.write(left);
+  }
+
+  #write(chunk: Buffer): void {
     if (this.#downstream.write(chunk) || this.#isPaused) return;
     this.#isPaused = true;
     this.#call?.pause();
@@ -193,6 +236,7 @@ class Exchange implements UpstreamListener, Watched {
 
   onEnd(trailers: RawHeaders): void {
     if (this.#isOver) return;
+    this.#flushFilter();
     this.#isOver = true;
     const held = this.#endTap({ kind: "complete" });
     const finish = (): void => this.#downstream.end(this.#heldBody, trailers);
@@ -215,6 +259,7 @@ class Exchange implements UpstreamListener, Watched {
   onError(cause: unknown): void {
     if (this.#isOver) return;
     if (this.#hasStarted) {
+      this.#flushFilter();
       this.#isOver = true;
       void this.#endTap({ kind: "upstream_aborted" });
       // What arrived goes out, then the response breaks off: the client must not take it for whole.
@@ -254,10 +299,24 @@ class Exchange implements UpstreamListener, Watched {
   }
 }
 
+const CONTINUE: ResponseHead = { status: 100, statusText: "Continue", headers: [] };
+
+/** A larger body is not held to be changed. */
+const MAX_EDITED_BYTES = 4 * 1024 * 1024;
+
+/** The fields of a request whose body was changed; an answer that is to be changed too must not come coded. */
+function editedFields(headers: RawHeaders, bytes: number): RawHeaders {
+  return headers.flatMap((part, i) => {
+    const name = headers[i - (i % 2)]?.toLowerCase();
+    if (name === "accept-encoding" || name === "transfer-encoding" || name === "expect") return [];
+    return name === "content-length" && i % 2 === 1 ? [String(bytes)] : [part];
+  });
+}
+
 /** The client's own fields, with a Host in any case. */
-function requestFields(head: FlowHead): RawHeaders {
-  if (getHeader(head.headers, "host") !== undefined) return head.headers;
-  return ["Host", head.host.includes(":") ? `[${head.host}]` : head.host, ...head.headers];
+function withHost(headers: RawHeaders, head: FlowHead): RawHeaders {
+  if (getHeader(headers, "host") !== undefined) return headers;
+  return ["Host", head.host.includes(":") ? `[${head.host}]` : head.host, ...headers];
 }
 
 /** RFC 9112 section 6.3. */

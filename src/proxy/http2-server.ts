@@ -73,7 +73,7 @@ export const STALLED_STREAM_MS = 600_000;
 export const CLOSING_SESSION_MS = 5_000;
 
 /** A request's body that goes on after the response has ended. Past it: RST_STREAM(NO_ERROR). */
-export const LINGER_MS = 2_000;
+export const LINGER_MS = 5_000;
 
 /** The bounds of time above are kept to a tenth of the shortest of them, or to this. */
 const MAX_SWEEP_MS = 1_000;
@@ -249,8 +249,12 @@ class Session {
   /** The streams are reset, so that none of them looks whole to a client that still reads. */
   destroy(): void {
     for (const downstream of this.#open) downstream.cut();
-    if (this.#session.destroyed) this.#socket.destroy();
-    else this.#session.destroy();
+    // The GOAWAY of `destroy` takes the place of what is not written yet, and a session whose client has just gone may wait
+    // for it for good: each gets a turn of its own.
+    setImmediate(() => {
+      this.#session.destroy();
+      setImmediate(() => this.#socket.destroy());
+    });
   }
 
   sweep(): void {

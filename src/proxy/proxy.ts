@@ -7,7 +7,7 @@ import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import type { SecureContext } from "node:tls";
 
-import type { FlowGate, FlowObserver } from "../flow/flow.ts";
+import type { FlowEditor, FlowGate, FlowObserver } from "../flow/flow.ts";
 import { getHeader } from "../flow/headers.ts";
 import { createAddressPolicy } from "./address-policy.ts";
 import { parseAuthority, type Target } from "./connect-target.ts";
@@ -45,6 +45,8 @@ export interface ProxyOptions {
   readonly idleTimeoutMs: number;
   readonly observer: FlowObserver;
   readonly gate: FlowGate;
+  /** Changes flows where the operator asked for it. */
+  readonly editor?: FlowEditor | undefined;
   /** A refusal for new connections and requests (draining), or undefined. */
   readonly closedFor: () => ProxyAnswer | undefined;
   readonly now: () => number;
@@ -94,7 +96,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
   const authenticate = createProxyAuth(options.proxyTokens);
   const terminator = createTerminator({ contextFor: options.contextFor, handshakeTimeoutMs: options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS });
   const stalls = createIdleWatch(options.stalledClientMs ?? STALLED_CLIENT_MS);
-  const deps: ExchangeDeps = { upstream, observer: options.observer, gate: options.gate, now: options.now, stalls, onProxyAnswer: options.onProxyAnswer };
+  const deps: ExchangeDeps = { upstream, observer: options.observer, gate: options.gate, editor: options.editor, now: options.now, stalls, onProxyAnswer: options.onProxyAnswer };
   const sockets = new Set<Socket>();
   const routes = new WeakMap<Socket, ExchangeRoute>();
 

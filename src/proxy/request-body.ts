@@ -3,7 +3,7 @@
 import type { Readable } from "node:stream";
 
 import type { RawHeaders } from "../flow/headers.ts";
-import type { BodySink, BodySource, BodyWatcher, RequestStream } from "./messages.ts";
+import type { BodySink, BodySource, BodyWatcher, RequestBody, RequestStream } from "./messages.ts";
 
 /** What a streamed body is read from: a request of node:http or a stream of node:http2. */
 export interface BodyOrigin {
@@ -32,6 +32,26 @@ export function streamBody(origin: BodyOrigin, watcher: BodyWatcher | undefined)
       readable.on("error", ignoreLate).resume();
     },
   };
+}
+
+/**
+ * All of a body in one piece, where Content-Length says that it has at most so many bytes; any other is handed on as it is.
+ * Calls nothing when the client goes away inside it: the exchange hears of that by itself.
+ */
+export function collectBody(body: RequestBody, maxBytes: number, use: (body: RequestBody) => void): void {
+  if (body.kind !== "stream" || body.contentLength === undefined || body.contentLength > maxBytes) {
+    use(body);
+    return;
+  }
+  const pieces: Buffer[] = [];
+  body.open({
+    data(chunk) {
+      pieces.push(chunk);
+      return true;
+    },
+    end: () => use({ kind: "whole", bytes: Buffer.concat(pieces) }),
+    fail: ignoreLate,
+  });
 }
 
 function pump(origin: BodyOrigin, watcher: BodyWatcher | undefined, sink: BodySink): BodySource {

@@ -194,12 +194,11 @@ class Session {
   #streams = 0;
   #isRetired = false;
 
+  /** Throws where the socket is not connected. */
   constructor(key: string, socket: TLSSocket, idleMs: number, owner: SessionOwner) {
     this.key = key;
     this.#socket = socket;
     this.#owner = owner;
-    this.#timer = setTimeout(() => this.#onTimer(), idleMs);
-    this.#timer.unref();
     this.closed = new Promise((resolve) => {
       socket.once("close", () => {
         this.#onSocketClose();
@@ -208,10 +207,11 @@ class Session {
     });
     // Node listens for errors of the socket from here on and tells the session of them.
     this.#http2 = connect(NO_AUTHORITY, { ...SESSION_OPTIONS, createConnection: () => socket });
+    this.#timer = setTimeout(() => this.#onTimer(), idleMs);
+    this.#timer.unref();
     // Its streams tell what went wrong, each to its own listener.
     this.#http2.on("error", () => this.retire());
     this.#http2.on("close", () => this.retire());
-    this.#http2.on("goaway", () => this.retire());
     this.#http2.setLocalWindowSize(SESSION_WINDOW_BYTES);
   }
 
@@ -362,7 +362,7 @@ class Http2Call implements UpstreamCall, BodySink, Watched {
     if (this.#isOver) return;
     this.#isPaused = true;
     this.#idle.pause();
-    this.#stream?.pause();
+    if (this.#hasHead) this.#stream?.pause();
   }
 
   resume(): void {
@@ -370,7 +370,7 @@ class Http2Call implements UpstreamCall, BodySink, Watched {
     this.#isPaused = false;
     this.#idle.resume();
     if (this.#isClosed) this.#deliverRest();
-    // Before the head nobody listens to the data: it would be lost.
+    // Nothing flows before the head: nobody would listen to it.
     else if (this.#hasHead) this.#stream?.resume();
   }
 
@@ -498,8 +498,8 @@ class Http2Call implements UpstreamCall, BodySink, Watched {
     if (this.#session?.isLost === true) return connectionError(undefined);
     // An end that cannot be told from a whole response is never passed on as one.
     if (code === NGHTTP2_NO_ERROR) return new ProxyError("upstream_protocol", "the upstream ended the stream inside its response");
-    // nghttp2 resets a stream whose body is not as long as its head says.
-    if (code === NGHTTP2_PROTOCOL_ERROR && this.#hasLength) return new ProxyError("upstream_protocol", "the upstream's answer is not as long as it says", this.#error);
+    // nghttp2 resets a stream whose body is shorter than its head says; at a longer one Node ends the session.
+    if (code === NGHTTP2_PROTOCOL_ERROR && this.#hasLength) return new ProxyError("upstream_protocol", "the upstream's answer is shorter than it says", this.#error);
     return new StreamReset(code);
   }
 

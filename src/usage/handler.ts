@@ -75,6 +75,8 @@ export interface OpenedExchange {
   readonly isBillable: boolean;
   /** `undefined`: the exchange costs nothing whatever the answer is, and nothing needs to be read. */
   readonly reader: Reader | undefined;
+  /** True: a stream of it reports its usage only where `stream_options.include_usage` asks for it. */
+  readonly reportsWhenAsked?: boolean;
   /** Of an exchange with protocol "websocket": who reads it once it is one. Undefined: its usage cannot be known. */
   readonly socket?: SocketReader;
 }

@@ -6,6 +6,7 @@ export { createCounters, type Counters, type CounterSnapshot } from "./counters.
 export { createEventBuilder, isDelivered } from "./event.ts";
 export type { UsageEvent } from "./event-types.ts";
 export type { Handler, Reading } from "./handler.ts";
+export { createIncludeUsage } from "./include-usage.ts";
 export { createMeter, type ActiveFlow } from "./meter.ts";
 export { createPendingJobs } from "./pending-jobs.ts";
 export { createPriceBook, type PriceBook } from "./pricing/price-book.ts";

@@ -18,6 +18,8 @@ export interface OpenAiDialect {
   readonly hasMessages: boolean;
   /** Serves POST /async/chat/completions, whose answers are polled for. */
   readonly hasAsyncChat: boolean;
+  /** Its chat streams report their usage without `stream_options.include_usage`, which it may not even know. */
+  readonly reportsUnasked?: boolean;
   /** A cost that the server states in its usage object. */
   readonly statedCost?: (usage: JsonObject) => StatedCost | undefined;
   /** Facts that move the price, from the merged usage object. */

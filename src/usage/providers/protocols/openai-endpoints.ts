@@ -23,6 +23,7 @@ export function openOpenAiExchange(exchange: ExchangeInfo, context: ReaderContex
     operation: endpoint.operation,
     isBillable: endpoint.isBillable,
     reader: endpoint.reader?.(exchange, context, dialect),
+    reportsWhenAsked: endpoint.reader === chat && !dialect.reportsUnasked,
   };
 }
 
