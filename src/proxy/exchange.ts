@@ -3,6 +3,7 @@
  * back-pressure both ways. Whatever ends early on one side ends on the other in the same way.
  */
 
+import { constants } from "node:http2";
 import type { Duplex } from "node:stream";
 
 import { newFlowId } from "../flow/flow-id.ts";
@@ -21,6 +22,7 @@ import {
 } from "./messages.ts";
 import { answerBody, answerHeaders, ProxyError, toProxyError, type ProxyAnswer } from "./proxy-error.ts";
 import { collectBody } from "./request-body.ts";
+import type { TunnelWatches } from "./tunnel.ts";
 import type { Upstream } from "./upstream.ts";
 import { spliceWebSocket } from "./websocket.ts";
 
@@ -33,6 +35,7 @@ export interface ExchangeDeps {
   readonly now: () => number;
   /** Ends exchanges whose client takes nothing of what waits for it. */
   readonly stalls: IdleWatch;
+  readonly tunnels: TunnelWatches;
   /** Told of every answer that the proxy made by itself. */
   readonly onProxyAnswer: (code: string, host: string) => void;
 }
@@ -66,6 +69,8 @@ class Exchange implements UpstreamListener, Watched {
   readonly #head: FlowHead;
   #tap: FlowTap | undefined;
   #call: UpstreamCall | undefined;
+  /** As long as it may go again. */
+  #request: UpstreamRequest | undefined;
   #isOver = false;
   #hasStarted = false;
   #isPaused = false;
@@ -169,19 +174,33 @@ class Exchange implements UpstreamListener, Watched {
       upgrade: this.#isUpgrade ? "websocket" : undefined,
       prefersHttp2: this.#downstream.version === "2",
     };
+    this.#request = request;
     this.#call = this.#deps.upstream.request(request, this);
+  }
+
+  /**
+   * An origin that refuses a stream has not begun to work on it (RFC 9113 section 8.7): the request may go again, once, where
+   * it is still here.
+   */
+  #resend(cause: unknown): boolean {
+    const request = this.#request;
+    this.#request = undefined;
+    const isRefused = cause instanceof StreamReset && cause.http2Code === constants.NGHTTP2_REFUSED_STREAM;
+    if (!isRefused || request === undefined || request.body.kind === "stream") return false;
+    this.#call = this.#deps.upstream.request(request, this);
+    return true;
   }
 
   onInform(head: ResponseHead): void {
     if (!this.#isOver) this.#downstream.inform({ ...head, headers: stripResponseHeaders(head.headers) });
   }
 
-  onHead(received: ResponseHead): void {
+  onHead(received: ResponseHead, isAll: boolean): void {
     if (this.#isOver) return;
     this.#hasStarted = true;
     const head = { status: received.status, statusText: writableReason(received.statusText), headers: stripResponseHeaders(received.headers) };
     this.#tap?.responseHead(head);
-    const body = responseBodyKind(this.#head.method, received);
+    const body: ResponseBodyKind = isAll ? { kind: "none" } : responseBodyKind(this.#head.method, received);
     this.#filter = body.kind === "none" ? undefined : this.#responseEdit?.response(head);
     if (this.#filter !== undefined) {
       this.#downstream.start({ ...head, headers: without(head.headers, "content-length") }, { kind: "open" });
@@ -253,11 +272,12 @@ class Exchange implements UpstreamListener, Watched {
     const tap = this.#tap;
     tap?.responseHead(head);
     const downstream = this.#downstream.switchProtocols(head);
-    spliceWebSocket({ downstream, upstream, tap, onEnd: (outcome) => void this.#endTap(outcome) });
+    spliceWebSocket({ downstream, upstream, tap, watches: this.#deps.tunnels, onEnd: (outcome) => void this.#endTap(outcome) });
   }
 
   onError(cause: unknown): void {
     if (this.#isOver) return;
+    if (!this.#hasStarted && this.#resend(cause)) return;
     if (this.#hasStarted) {
       this.#flushFilter();
       this.#isOver = true;

@@ -22,7 +22,7 @@ export interface RequestStream {
   readonly contentLength: number | undefined;
   /** Starts the body. Called at most once; the sink hears nothing before this returns. */
   open(sink: BodySink): BodySource;
-  /** Nobody wants the body (any more): what still comes is read and thrown away, so that the client can finish sending. */
+  /** Nobody wants a body that was never opened: it is read and thrown away, so that the client can finish sending. */
   discard(): void;
 }
 
@@ -62,8 +62,11 @@ export interface UpstreamRequest {
 export interface UpstreamListener {
   /** An interim response (1xx but 101). */
   onInform(head: ResponseHead): void;
-  /** The final response's head, as received: fields of the connection are still in it. Trailers of a body come with `onEnd`. */
-  onHead(head: ResponseHead): void;
+  /**
+   * The final response's head, as received: fields of the connection are still in it. `isAll`: it is known that no body and
+   * no trailers follow.
+   */
+  onHead(head: ResponseHead, isAll: boolean): void;
   onData(chunk: Buffer): void;
   onEnd(trailers: RawHeaders): void;
   /** The upstream went over to the protocol; bytes that came behind the head are still readable. The socket is the listener's. */

@@ -3,7 +3,10 @@
  * to, and how an answer looks on the wire. Messages never hold addresses of queries, credentials or bodies.
  */
 
+import { constants } from "node:http2";
+
 import type { RawHeaders } from "../flow/headers.ts";
+import { StreamReset } from "./messages.ts";
 
 /** Every code of the contract's section 3 with its status. */
 export const PROXY_ERROR_STATUS = {
@@ -44,6 +47,9 @@ export function toProxyError(error: unknown): ProxyError {
   if (code === "UND_ERR_HEADERS_TIMEOUT" || code === "UND_ERR_BODY_TIMEOUT") {
     return new ProxyError("upstream_timeout", "the upstream sent nothing for TALLYMAN_UPSTREAM_IDLE_TIMEOUT", error);
   }
+  if (error instanceof StreamReset && FAULTS_OF_SYNTAX.has(error.http2Code)) {
+    return new ProxyError("upstream_protocol", "the upstream's answer is not valid HTTP", error);
+  }
   // undici's parser error has a code for some faults only.
   const isParserError = code.startsWith("HPE_") || (error instanceof Error && error.name === "HTTPParserError");
   if (isParserError || PROTOCOL_CODES.has(code) || PROTOCOL_MESSAGES.has(errorMessage(error))) {
@@ -51,6 +57,9 @@ export function toProxyError(error: unknown): ProxyError {
   }
   return new ProxyError("upstream_unreachable", "the upstream closed the connection before it answered", error);
 }
+
+/** A malformed head of the origin arrives as one of these resets. */
+const FAULTS_OF_SYNTAX: ReadonlySet<number> = new Set([constants.NGHTTP2_PROTOCOL_ERROR, constants.NGHTTP2_ENHANCE_YOUR_CALM]);
 
 const PROTOCOL_CODES = new Set([
   "UND_ERR_RES_CONTENT_LENGTH_MISMATCH",

@@ -21,7 +21,7 @@ import { createHttp2Server } from "./http2-server.ts";
 import type { Downstream } from "./messages.ts";
 import { answerBody, answerHeaders, rawAnswer, toProxyError, type ProxyAnswer } from "./proxy-error.ts";
 import { createTerminator } from "./tls-terminator.ts";
-import { joinSockets, type TunnelReport } from "./tunnel.ts";
+import { createTunnelWatches, joinSockets, type TunnelReport } from "./tunnel.ts";
 import type { UpstreamProxy } from "./upstream-proxy.ts";
 import { createUpstream } from "./upstream.ts";
 
@@ -96,7 +96,8 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
   const authenticate = createProxyAuth(options.proxyTokens);
   const terminator = createTerminator({ contextFor: options.contextFor, handshakeTimeoutMs: options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS });
   const stalls = createIdleWatch(options.stalledClientMs ?? STALLED_CLIENT_MS);
-  const deps: ExchangeDeps = { upstream, observer: options.observer, gate: options.gate, editor: options.editor, now: options.now, stalls, onProxyAnswer: options.onProxyAnswer };
+  const tunnels = createTunnelWatches();
+  const deps: ExchangeDeps = { upstream, observer: options.observer, gate: options.gate, editor: options.editor, now: options.now, stalls, tunnels, onProxyAnswer: options.onProxyAnswer };
   const sockets = new Set<Socket>();
   const routes = new WeakMap<Socket, ExchangeRoute>();
 
@@ -145,7 +146,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
         return;
       }
       if (!isEstablished) socket.write(ESTABLISHED);
-      joinSockets(socket, remote, (bytesUp, bytesDown) =>
+      joinSockets(socket, remote, tunnels, (bytesUp, bytesDown) =>
         options.onTunnelEnd({ ...target, bytesUp, bytesDown, durationMs: options.now() - startedAtMs }),
       );
     });
@@ -218,7 +219,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
       // Its timer ends; that it does not listen is no news.
       inner.close(() => undefined);
       http2.close();
-      stalls.close();
+      for (const watch of [stalls, tunnels.whole, tunnels.halfClosed]) watch.close();
       for (const socket of sockets) socket.destroy();
       await upstream.close();
     },

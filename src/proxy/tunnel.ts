@@ -2,7 +2,7 @@
 
 import type { Socket } from "node:net";
 
-import { createIdleTimer } from "./idle-timer.ts";
+import { createIdleWatch, type IdleWatch } from "./idle-watch.ts";
 
 /** What is known of a tunnel when it is over. */
 export interface TunnelReport {
@@ -13,38 +13,38 @@ export interface TunnelReport {
   readonly durationMs: number;
 }
 
-/** A tunnel (or a WebSocket) on which nothing has passed either way for this long, or up to twice as long, is closed. */
+/** A tunnel (or a WebSocket) on which nothing has passed either way for this long is closed. */
 export const TUNNEL_IDLE_MS = 3_600_000;
 /** The same once one side has ended its direction: what is left is mostly a peer that went away. */
 export const HALF_CLOSED_IDLE_MS = 300_000;
 
-export interface TunnelBounds {
-  readonly idleMs: number;
-  readonly halfClosedIdleMs: number;
+/** Who ends tunnels on which nothing passes. */
+export interface TunnelWatches {
+  readonly whole: IdleWatch;
+  readonly halfClosed: IdleWatch;
 }
 
-const BOUNDS: TunnelBounds = { idleMs: TUNNEL_IDLE_MS, halfClosedIdleMs: HALF_CLOSED_IDLE_MS };
+export function createTunnelWatches(idleMs = TUNNEL_IDLE_MS, halfClosedIdleMs = HALF_CLOSED_IDLE_MS): TunnelWatches {
+  return { whole: createIdleWatch(idleMs), halfClosed: createIdleWatch(halfClosedIdleMs) };
+}
 
 /**
  * Joins two connected sockets (both with allowHalfOpen) until both are closed, then reports. The upstream socket is the
  * one that counts: the downstream one has read the CONNECT request too.
  */
-export function joinSockets(
-  downstream: Socket,
-  upstream: Socket,
-  onEnd: (bytesUp: number, bytesDown: number) => void,
-  bounds: TunnelBounds = BOUNDS,
-): void {
+export function joinSockets(downstream: Socket, upstream: Socket, watches: TunnelWatches, onEnd: (bytesUp: number, bytesDown: number) => void): void {
   let open = 2;
-  const giveUp = (): void => {
-    downstream.destroy();
-    upstream.destroy();
+  const watched = {
+    onIdle(): void {
+      downstream.destroy();
+      upstream.destroy();
+    },
   };
-  let idle = createIdleTimer(bounds.idleMs, giveUp);
+  let idle = watches.whole.watch(watched);
   const moved = (): void => idle.touch();
   const halfClosed = (): void => {
     idle.stop();
-    if (open === 2) idle = createIdleTimer(bounds.halfClosedIdleMs, giveUp);
+    if (open === 2) idle = watches.halfClosed.watch(watched);
   };
   const closed = (other: Socket): void => {
     // A closed side has nothing more to say; what it said before is flushed by end().

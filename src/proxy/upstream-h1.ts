@@ -189,7 +189,7 @@ class H1Call implements Dispatcher.DispatchHandler, UpstreamCall, LineUser {
   onResponseStart(controller: Controller, status: number): void {
     if (this.#isOver || status < 200) return;
     this.#idle.touch();
-    this.#listener.onHead({ status, statusText: this.#reason, headers: rawFields(controller.rawHeaders) });
+    this.#listener.onHead({ status, statusText: this.#reason, headers: rawFields(controller.rawHeaders) }, false);
   }
 
   onResponseData(_controller: Controller, chunk: Buffer): void {

@@ -8,18 +8,18 @@ import type { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
 
 import type { FlowOutcome, FlowTap } from "../flow/flow.ts";
-import { createIdleTimer } from "./idle-timer.ts";
-import { HALF_CLOSED_IDLE_MS, TUNNEL_IDLE_MS } from "./tunnel.ts";
+import type { TunnelWatches } from "./tunnel.ts";
 
 export interface Splice {
   readonly downstream: Duplex;
   readonly upstream: Duplex;
   readonly tap: FlowTap | undefined;
+  readonly watches: TunnelWatches;
   readonly onEnd: (outcome: FlowOutcome) => void;
 }
 
 /** Joins the two until both have closed; then tells how it ended, once. */
-export function spliceWebSocket({ downstream, upstream, tap, onEnd }: Splice): void {
+export function spliceWebSocket({ downstream, upstream, tap, watches, onEnd }: Splice): void {
   let open = 2;
   let outcome: FlowOutcome = { kind: "complete" };
   const breakOff = (cause: FlowOutcome): void => {
@@ -27,13 +27,13 @@ export function spliceWebSocket({ downstream, upstream, tap, onEnd }: Splice): v
     cut(downstream);
     cut(upstream);
   };
-  const giveUp = (): void => breakOff({ kind: "upstream_aborted" });
-  let idle = createIdleTimer(TUNNEL_IDLE_MS, giveUp);
+  const watched = { onIdle: (): void => breakOff({ kind: "upstream_aborted" }) };
+  let idle = watches.whole.watch(watched);
   const closed = (other: Duplex): void => {
     if (!other.destroyed) other.end(() => other.destroy());
     open -= 1;
     idle.stop();
-    if (open > 0) idle = createIdleTimer(HALF_CLOSED_IDLE_MS, giveUp);
+    if (open > 0) idle = watches.halfClosed.watch(watched);
     else onEnd(outcome);
   };
   downstream.on("error", () => breakOff({ kind: "client_aborted" }));

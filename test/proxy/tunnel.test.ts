@@ -1,7 +1,7 @@
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 
-import { joinSockets } from "../../src/proxy/tunnel.ts";
+import { createTunnelWatches, joinSockets, type TunnelWatches } from "../../src/proxy/tunnel.ts";
 import { until } from "../support/until.ts";
 
 const undo: (() => unknown)[] = [];
@@ -38,13 +38,14 @@ interface Joined {
   isServerEnded: boolean;
 }
 
-async function join(): Promise<Joined> {
+async function join(watches: TunnelWatches = createTunnelWatches()): Promise<Joined> {
+  undo.push(() => [watches.whole, watches.halfClosed].forEach((watch) => watch.close()));
   const [downstream, client] = await pair();
   const [upstream, server] = await pair();
   const joined: Joined = { client, server, downstream, upstream, reports: [], clientReceived: "", serverReceived: "", isClientEnded: false, isServerEnded: false };
   client.on("data", (chunk: Buffer) => (joined.clientReceived += chunk.toString("latin1"))).on("end", () => (joined.isClientEnded = true));
   server.on("data", (chunk: Buffer) => (joined.serverReceived += chunk.toString("latin1"))).on("end", () => (joined.isServerEnded = true));
-  joinSockets(downstream, upstream, (up, down) => void joined.reports.push([up, down]));
+  joinSockets(downstream, upstream, watches, (up, down) => void joined.reports.push([up, down]));
   return joined;
 }
 
@@ -121,5 +122,25 @@ describe("joinSockets", () => {
     let read = 0;
     joined.client.on("data", (part: Buffer) => (read += part.length)).resume();
     await until(() => read === total, "the rest to flow");
+  });
+
+  it("closes both sides when nothing has passed for the idle time, and not before", async () => {
+    const joined = await join(createTunnelWatches(300, 3_600_000));
+    const closed = (): boolean => joined.downstream.destroyed && joined.upstream.destroyed;
+    for (let sent = 1; sent <= 8; sent += 1) {
+      joined.client.write("x");
+      await until(() => joined.serverReceived.length === sent, "the byte");
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      expect(closed()).toBe(false);
+    }
+    await until(closed, "the tunnel to be closed");
+    await until(() => joined.reports.length === 1, "the report");
+  });
+
+  it("closes what one side has left half open", async () => {
+    const joined = await join(createTunnelWatches(3_600_000, 50));
+    joined.client.end();
+    await until(() => joined.isServerEnded, "the end to reach the server");
+    await until(() => joined.downstream.destroyed && joined.upstream.destroyed, "the tunnel to be closed");
   });
 });

@@ -13,7 +13,9 @@ import type { RawHeaders } from "../../src/flow/headers.ts";
 import { loadOrCreateAuthority, type Leaf } from "../../src/proxy/certificate-authority.ts";
 import { StreamReset, type BodySink, type RequestBody, type RequestStream, type UpstreamCall, type UpstreamListener, type UpstreamRequest } from "../../src/proxy/messages.ts";
 import { ProxyError } from "../../src/proxy/proxy-error.ts";
-import { createHttp2Upstream, MAX_INTERIM_HEADS, MAX_SESSIONS_PER_ORIGIN, MAX_STREAMS_PER_SESSION, STREAM_WINDOW_BYTES, type Http2Upstream, type Http2UpstreamOptions } from "../../src/proxy/upstream-h2.ts";
+import { MAX_INTERIM_HEADS } from "../../src/proxy/http2-call.ts";
+import { MAX_STREAMS_PER_SESSION, STREAM_WINDOW_BYTES } from "../../src/proxy/http2-session.ts";
+import { createHttp2Upstream, MAX_SESSIONS_PER_ORIGIN, type Http2Upstream, type Http2UpstreamOptions } from "../../src/proxy/upstream-h2.ts";
 import { dataFrame, FLAG, FRAME, frame, goawayFrame, H2_CODE, headersFrames, Http2Wire, resetFrame, settingsFrame, type WireStream } from "../support/http2-frames.ts";
 import { until } from "../support/until.ts";
 
@@ -428,8 +430,8 @@ describe("a response", () => {
     const onHead = heard.onHead;
     upstream.request(KEY, request({ method: "POST", body: SMALL_BODY }), {
       ...heard,
-      onHead(head) {
-        onHead(head);
+      onHead(head, isAll) {
+        onHead(head, isAll);
         process.nextTick(() => (isEndedInTurn = heard.ends.length === 1));
       },
     });
@@ -867,7 +869,7 @@ describe("a session", () => {
     });
     const upstream = await joinOrigin(origin);
     const heard = listen();
-    const call: UpstreamCall = upstream.request(KEY, request(), { ...heard, onHead: (head) => void (heard.onHead(head), call.pause()) });
+    const call: UpstreamCall = upstream.request(KEY, request(), { ...heard, onHead: (head, isAll) => void (heard.onHead(head, isAll), call.pause()) });
     await until(() => origin.sessions[0] !== undefined, "the session");
     await until(() => heard.heads.length === 1, "the head");
     origin.sessions[0]?.close();
