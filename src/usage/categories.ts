@@ -38,6 +38,7 @@ export const UNIT_CATEGORIES = [
   "maps_grounding_requests",
   "file_search_calls",
   "code_execution_sessions",
+  "images_in",
   "images_out",
   "audio_seconds_in",
   "audio_seconds_out",
@@ -45,6 +46,8 @@ export const UNIT_CATEGORIES = [
   "characters_in",
   "pages",
   "search_units",
+  "text_units",
+  "classifications",
   "citation_tokens",
 ] as const;
 

@@ -25,6 +25,15 @@ describe("hostMatches", () => {
     ["[::1]:443", "::1", 444, false],
     ["[::FFFF:1.2.3.4]:443", "::ffff:1.2.3.4", 443, true],
     ["not a host", "not a host", 443, false],
+    ["run.*.example.com", "run.eu-1.example.com", 443, true],
+    ["run.*.example.com", "run.eu.one.example.com", 443, false],
+    ["run.*.example.com", "run.example.com", 443, false],
+    ["run.*.example.com:1", "run.a.example.com", 2, false],
+    ["*.run.*.example.com", "vpce-1.run.eu-1.example.com", 443, true],
+    ["*.run.*.example.com", "run.eu-1.example.com", 443, false],
+    ["*-api.example.com", "eu-1-api.example.com", 443, true],
+    ["*-api.example.com", "-api.example.com", 443, false],
+    ["*-api.example.com", "a.eu-api.example.com", 443, false],
   ])("says of %s and %s port %i: %s", (pattern, host, port, expected) => {
     expect(hostMatches(pattern, host, port)).toBe(expected);
   });
@@ -39,11 +48,14 @@ describe("createHostTable", () => {
     ["api.example.com", "exact"],
     ["api.example.com:8443", "exact with port"],
     ["api.example.com", "a later duplicate"],
+    ["run.*.example.com", "inner"],
     ["[::1]:443", "six"],
   ]);
 
   it.each([
     ["api.example.com", 443, "exact"],
+    ["run.eu.example.com", 443, "inner"],
+    ["run.eu.one.example.com", 443, "suffix"],
     ["api.example.com", 8443, "exact with port"],
     ["b.example.com", 443, "suffix"],
     ["b.example.com", 8443, "suffix with port"],

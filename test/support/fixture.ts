@@ -10,7 +10,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { expect } from "vitest";
-import { createHostTable } from "../../src/flow/route.ts";
+import { createHostTable, type HostTable } from "../../src/flow/route.ts";
 import { canonicalUsage } from "../../src/usage/categories.ts";
 import type { ModelUsage } from "../../src/usage/categories.ts";
 import type { Handler, Reading } from "../../src/usage/handler.ts";
@@ -45,11 +45,22 @@ export function runFixture(fixture: Fixture, handlers: readonly Handler[], split
 /** The handler that an exchange's host, or its options, name. */
 export function handlerOf(exchange: RecordedExchange, handlers: readonly Handler[]): Handler {
   const { host, port } = exchangeInfo(exchange);
-  const byHost = createHostTable(handlers.flatMap((handler) => handler.hosts.map((pattern) => [pattern, handler] as const)));
   const named = handlers.find(({ id }) => id === exchange.options.handler);
-  const handler = named ?? byHost.lookup(host, port);
+  const handler = named ?? tableOf(handlers).lookup(host, port);
   if (handler === undefined) throw new Error(`no handler for ${host}`);
   return handler;
+}
+
+const tables = new WeakMap<readonly Handler[], HostTable<Handler>>();
+
+/** Made once for a list: a suite asks thousands of times. */
+function tableOf(handlers: readonly Handler[]): HostTable<Handler> {
+  let table = tables.get(handlers);
+  if (table === undefined) {
+    table = createHostTable(handlers.flatMap((handler) => handler.hosts.map((pattern) => [pattern, handler] as const)));
+    tables.set(handlers, table);
+  }
+  return table;
 }
 
 /** Compares the readings of one exchange with its `expect` section. */

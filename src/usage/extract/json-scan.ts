@@ -8,8 +8,10 @@
  * and the number of brackets are looked at: a fault in there is not noticed.
  */
 
-/** Object keys from the root; "*" matches any array index and any key. The empty path is the document itself. */
-export type JsonPath = readonly string[];
+import { compilePaths, leadsOn, nodeOfBytes, nodeOfText } from "./json-path.ts";
+import type { JsonPath, PathNode } from "./json-path.ts";
+
+export type { JsonPath } from "./json-path.ts";
 
 export interface JsonScanOptions {
   /**
@@ -28,6 +30,11 @@ export interface JsonScanOptions {
   readonly maxValueBytes?: number;
   /** Called in place of `onValue` for a value that is too large. */
   readonly onOversize?: (path: JsonPath) => void;
+  /**
+   * Called when a member of the outermost array or object is over, after the values in it, where a path leads into
+   * that container (["*", "id"] into any, ["usage"] into an object). What it throws is treated as of `onValue`.
+   */
+  readonly onMember?: () => void;
 }
 
 /** The scan of one document. Takes linear time however the document is split; nothing is kept per level of nesting. */
@@ -91,27 +98,10 @@ const BYTE_CLASS = byteTable([" \t\n\r", SPACE_CLASS], ["+-.0123456789Eeaflnrstu
 /** Not zero: the bytes that matter in a container that is stepped over. */
 const STRUCTURE = byteTable(['"[]{}', 1]);
 
-/** A place in the tree of wanted paths. The same document place may stand for several paths, because of "*". */
-interface PathNode {
-  /** The paths that end here: the value is captured. */
-  readonly paths: readonly JsonPath[];
-  readonly keys: readonly PathKey[];
-  /** Any array element, and a key that is not in `keys`. */
-  readonly other: PathNode | undefined;
-}
-
-interface PathKey {
-  readonly text: string;
-  readonly bytes: Uint8Array;
-  readonly node: PathNode;
-}
-
-/** Handlers scan each response with the same table of paths. */
-const compiled = new WeakMap<readonly JsonPath[], PathNode>();
-
 class Scanner implements JsonScan {
   private readonly onValue: (path: JsonPath, value: unknown) => void;
   private readonly onOversize: ((path: JsonPath) => void) | undefined;
+  private readonly onMember: (() => void) | undefined;
   private readonly maxValueBytes: number;
 
   private state = EXPECT_VALUE;
@@ -143,8 +133,9 @@ class Scanner implements JsonScan {
   constructor(options: JsonScanOptions) {
     this.onValue = options.onValue;
     this.onOversize = options.onOversize;
+    this.onMember = options.onMember;
     this.maxValueBytes = options.maxValueBytes ?? DEFAULT_MAX_VALUE_BYTES;
-    this.valueNode = compile(options.paths);
+    this.valueNode = compilePaths(options.paths);
   }
 
   get isBroken(): boolean {
@@ -229,6 +220,7 @@ class Scanner implements JsonScan {
     this.nodes.pop();
     this.isObject.pop();
     this.state = this.nodes.length === 0 ? DONE : EXPECT_COMMA_OR_CLOSE;
+    if (this.nodes.length === 1) this.endMember();
     return at + 1;
   }
 
@@ -266,9 +258,8 @@ class Scanner implements JsonScan {
     const node = this.nodes[this.nodes.length - 1];
     if (node === undefined) return undefined;
     if (to - from > MAX_KEY_BYTES) return node.other;
-    for (const key of node.keys) {
-      if (isSame(key.bytes, bytes, from, to)) return key.node;
-    }
+    const named = nodeOfBytes(node, bytes, from, to);
+    if (named !== undefined) return named;
     return hasBackslash(bytes, from, to) ? this.nodeOfEscapedKey(node, bytes.toString("utf8", from, to)) : node.other;
   }
 
@@ -406,14 +397,22 @@ class Scanner implements JsonScan {
     this.capturing = undefined;
     this.captured = undefined;
     if (node === undefined || this.onOversize === undefined) return;
-    for (const path of node.paths) this.tell(this.onOversize, path, undefined);
+    const { onOversize } = this;
+    for (const path of node.paths) this.tell(() => onOversize(path));
   }
 
   /** A value is over; `to` is the index after it. */
   private endValue(bytes: Buffer, to: number): number {
     this.state = this.nodes.length === 0 ? DONE : EXPECT_COMMA_OR_CLOSE;
     if (this.capturing !== undefined) this.endCapture(bytes, to);
+    if (this.nodes.length === 1) this.endMember();
     return to;
+  }
+
+  /** A member of the outermost container is over. Its value may have broken the scan. */
+  private endMember(): void {
+    const { onMember } = this;
+    if (onMember !== undefined && this.state !== BROKEN) this.tell(onMember);
   }
 
   private endCapture(bytes: Buffer, to: number): void {
@@ -429,7 +428,7 @@ class Scanner implements JsonScan {
 
   /** Reports a captured value, and what other paths want inside it (no deeper than the longest path). */
   private give(node: PathNode, value: unknown): void {
-    for (const path of node.paths) this.tell(this.onValue, path, value);
+    for (const path of node.paths) this.tell(() => this.onValue(path, value));
     if (typeof value !== "object" || value === null || !leadsOn(node)) return;
     for (const [key, child] of Object.entries(value)) {
       const next = Array.isArray(value) ? node.other : nodeOfText(node, key);
@@ -444,9 +443,9 @@ class Scanner implements JsonScan {
     return this.captured === undefined ? "" : this.captured.toString("utf8", 0, this.capturedBytes);
   }
 
-  private tell(callback: (path: JsonPath, value: unknown) => void, path: JsonPath, value: unknown): void {
+  private tell(callback: () => void): void {
     try {
-      callback(path, value);
+      callback();
     } catch (error) {
       this.state = BROKEN;
       throw error;
@@ -473,46 +472,6 @@ class Scanner implements JsonScan {
     this.captured = undefined;
     return bytes.length;
   }
-}
-
-function compile(paths: readonly JsonPath[]): PathNode {
-  let root = compiled.get(paths);
-  if (root === undefined) {
-    root = buildNode(paths, 0);
-    compiled.set(paths, root);
-  }
-  return root;
-}
-
-/** The node reached by `depth` steps of each of `paths`. */
-function buildNode(paths: readonly JsonPath[], depth: number): PathNode {
-  const here = paths.filter((path) => path.length === depth);
-  const longer = paths.filter((path) => path.length > depth);
-  const wild = longer.filter((path) => path[depth] === "*");
-  const texts = new Set(longer.map((path) => path[depth] ?? "*").filter((step) => step !== "*"));
-  const keys = Array.from(texts, (text) => ({
-    text,
-    bytes: Buffer.from(text),
-    node: buildNode(longer.filter((path) => path[depth] === text || path[depth] === "*"), depth + 1),
-  }));
-  return { paths: here, keys, other: wild.length > 0 ? buildNode(wild, depth + 1) : undefined };
-}
-
-/** Whether a wanted path goes on below a node. */
-function leadsOn(node: PathNode): boolean {
-  return node.keys.length > 0 || node.other !== undefined;
-}
-
-function nodeOfText(node: PathNode, key: string): PathNode | undefined {
-  return node.keys.find((candidate) => candidate.text === key)?.node ?? node.other;
-}
-
-function isSame(key: Uint8Array, bytes: Uint8Array, from: number, to: number): boolean {
-  if (key.length !== to - from) return false;
-  for (let i = 0; i < key.length; i++) {
-    if (key[i] !== bytes[from + i]) return false;
-  }
-  return true;
 }
 
 /**

@@ -2,7 +2,12 @@
 
 import type { Handler } from "../handler.ts";
 import { anthropic } from "./anthropic.ts";
+import { bedrock } from "./bedrock.ts";
+import { cohere } from "./cohere.ts";
+import { gemini } from "./gemini.ts";
+import { ollama } from "./ollama.ts";
 import { openai } from "./openai.ts";
 import { openAiCompatible } from "./openai-compatible.ts";
+import { vertex } from "./vertex.ts";
 
-export const handlers: readonly Handler[] = [anthropic, openai, ...openAiCompatible];
+export const handlers: readonly Handler[] = [anthropic, openai, gemini, vertex, bedrock, cohere, ollama, ...openAiCompatible];

@@ -3,17 +3,21 @@
  * 5.14). How a server spells its counts is read for all of them in protocols/openai-usage.ts.
  */
 
-import type { Handler, HostPattern } from "../handler.ts";
+import type { ExchangeInfo, Handler, HostPattern, OpenedExchange, ReaderContext } from "../handler.ts";
+import { openDashScopeExchange } from "./protocols/dashscope-native.ts";
 import { openAiErrorBody } from "./protocols/error-body.ts";
 import { asObject } from "./protocols/json-values.ts";
 import type { JsonObject } from "./protocols/json-values.ts";
 import type { OpenAiDialect } from "./protocols/openai-dialect.ts";
+import { openMistralExchange } from "./protocols/mistral-conversations.ts";
 import { openOpenAiExchange } from "./protocols/openai-endpoints.ts";
 import { costMember, decimalText, tickCost, totalCostMember } from "./protocols/stated-cost.ts";
 
 interface Row extends Partial<Omit<OpenAiDialect, "id" | "isOpenAi">> {
   readonly id: string;
   readonly hosts: readonly HostPattern[];
+  /** Opens what the server has beside OpenAI's formats; undefined: it is one of those. */
+  readonly openOwn?: (exchange: ExchangeInfo, context: ReaderContext, dialect: OpenAiDialect) => OpenedExchange | undefined;
 }
 
 /** What holds for a server unless its row says otherwise. */
@@ -36,7 +40,7 @@ const ROWS: readonly Row[] = [
     statedCost: tickCost,
   },
   { id: "groq", hosts: ["api.groq.com"], chatReasoning: "inside", responsesReasoning: "inside" },
-  { id: "mistral", hosts: ["api.mistral.ai", "codestral.mistral.ai"], chatReasoning: "inside" },
+  { id: "mistral", hosts: ["api.mistral.ai", "codestral.mistral.ai"], chatReasoning: "inside", openOwn: openMistralExchange },
   { id: "deepseek", hosts: ["api.deepseek.com"], chatReasoning: "inside" },
   { id: "together", hosts: ["api.together.ai", "api.together.xyz"] },
   { id: "fireworks", hosts: ["api.fireworks.ai"] },
@@ -62,8 +66,11 @@ const ROWS: readonly Row[] = [
   },
   {
     id: "dashscope",
-    hosts: ["dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", "dashscope-us.aliyuncs.com"],
+    // Also Hong Kong and workspaces (help.aliyun.com, Model Studio, read 2026-11-22), and coding-intl (public code).
+    hosts: ["dashscope.aliyuncs.com", "*.dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", "dashscope-us.aliyuncs.com", "*.maas.aliyuncs.com"],
     usageHints: cacheTypeHints,
+    exchangeHints: ({ host }) => planHints(host.startsWith("coding")),
+    openOwn: openDashScopeExchange,
   },
   {
     id: "github-copilot",
@@ -74,20 +81,27 @@ const ROWS: readonly Row[] = [
       "api.enterprise.githubcopilot.com",
       "copilot-proxy.githubusercontent.com",
     ],
+    // A tenant's copilot-api.TENANT.ghe.com is bound by the operator: no pattern names it and not the rest of ghe.com.
     exchangeHints: () => planHints(true),
   },
   { id: "github-models", hosts: ["models.github.ai", "models.inference.ai.azure.com"] },
+  // LM Studio's port. Servers at ports that other programs share (vLLM, llama.cpp) are bound by TALLYMAN_INTERCEPT_HOSTS.
+  {
+    id: "local",
+    hosts: ["localhost:1234", "127.0.0.1:1234", "[::1]:1234", "host.docker.internal:1234"],
+    exchangeHints: () => ({ billing_mode: "local" }),
+  },
 ];
 
 /** One handler for each row. */
 export const openAiCompatible: readonly Handler[] = ROWS.map((row) => {
-  const { hosts, ...differences } = row;
+  const { hosts, openOwn, ...differences } = row;
   const dialect: OpenAiDialect = { ...COMMON, ...differences };
   return {
     id: row.id,
     kind: "model",
     hosts,
-    open: (exchange, context) => openOpenAiExchange(exchange, context, dialect),
+    open: (exchange, context) => openOwn?.(exchange, context, dialect) ?? openOpenAiExchange(exchange, context, dialect),
     errorBody: openAiErrorBody,
   };
 });

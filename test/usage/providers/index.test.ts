@@ -49,6 +49,13 @@ describe("the list of handlers", () => {
     ["dashscope-intl.aliyuncs.com", "dashscope"],
     ["api.business.githubcopilot.com", "github-copilot"],
     ["models.github.ai", "github-models"],
+    ["generativelanguage.googleapis.com", "gemini"],
+    ["aiplatform.googleapis.com", "vertex"],
+    ["us-east5-aiplatform.googleapis.com", "vertex"],
+    ["bedrock-runtime.us-east-1.amazonaws.com", "bedrock"],
+    ["bedrock-runtime.a-region-not-yet-1.amazonaws.com", "bedrock"],
+    ["api.cohere.com", "cohere"],
+    ["ollama.com", "ollama"],
   ])("knows %s as %s", (host, id) => {
     expect(handlerAt(host).id).toBe(id);
   });
@@ -94,8 +101,8 @@ describe("an exchange is told by method and path", () => {
     expect(open(host, method, path)).toMatchObject({ api, operation, isBillable });
   });
 
-  it("opens sockets without a reader", () => {
-    expect(open("api.openai.com", "GET", "/v1/responses", "websocket")).toEqual({ api: "openai.responses", operation: "chat", isBillable: true, reader: undefined });
+  it("opens sockets without a reader of bodies", () => {
+    expect(open("api.openai.com", "GET", "/v1/responses", "websocket")).toMatchObject({ api: "openai.responses", operation: "chat", isBillable: true, reader: undefined });
     expect(open("api.openai.com", "GET", "/v1/realtime", "websocket")).toMatchObject({ api: "openai.realtime", operation: "realtime" });
     expect(open("api.openai.com", "GET", "/v1/other", "websocket")).toMatchObject({ isBillable: false });
   });
