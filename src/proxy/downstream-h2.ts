@@ -5,7 +5,8 @@
  * What Node 24.21 does, seen by running it (2026):
  * - A client's RST_STREAM gives 'aborted' before 'end' and 'close', so that an 'end' alone does not tell that a body is
  *   whole. There is no 'aborted' where the response has ended already, which that of a HEAD has from the start.
- * - RST_STREAM(NO_ERROR) destroys the stream only once what was received of it has been read.
+ * - RST_STREAM(NO_ERROR) destroys the stream only once what was received of it has been read and what was written has been
+ *   taken, which it never is.
  * - `respond` and `write` of one turn leave in one write at the end of it. `close(code)` drops what the stream still
  *   buffers in JavaScript, so a reset that must come behind the data waits for the callbacks of the writes.
  * - `close(code)` ends the writable first. Where nothing is left to write, END_STREAM goes out in the reset's place and the
@@ -58,7 +59,8 @@ export class H2Downstream implements Downstream {
   #takenWrites = 0;
   /** Goes out behind the last waiting write. */
   #resetCode: number | undefined;
-  #stall = { takenWrites: -1, sinceMs: 0 };
+  /** By the last sweep. */
+  #seen = { takenWrites: -1, sinceMs: 0, isDead: false };
 
   constructor(stream: ServerHttp2Stream, head: Http2RequestHead, options: H2DownstreamOptions) {
     this.#stream = stream;
@@ -196,14 +198,17 @@ export class H2Downstream implements Downstream {
   }
 
   /**
-   * Resets the stream (CANCEL) when the client has taken nothing of what has waited for it for the bound. Called now and
-   * then; what it saw at the last call is what it compares with.
+   * Called now and then: ends the stream when the client has taken nothing of what has waited for it for the bound, and
+   * when node keeps it although the client has ended it. What the last call saw is what this one compares with.
    */
-  endIfStalled(nowMs: number, boundMs: number): void {
+  sweep(nowMs: number, stalledMs: number): void {
+    // A reset by NO_ERROR while an ended response still waits for the window: no event tells of it.
+    const isDead = this.#stream.closed && !this.#stream.writableFinished;
     const isWaiting = this.#waitingWrites > 0 || this.#isOver;
-    if (!isWaiting || this.#stall.takenWrites !== this.#takenWrites) {
-      this.#stall = { takenWrites: isWaiting ? this.#takenWrites : -1, sinceMs: nowMs };
-    } else if (nowMs - this.#stall.sinceMs >= boundMs) this.cut();
+    const hasMoved = !isWaiting || this.#seen.takenWrites !== this.#takenWrites;
+    const sinceMs = hasMoved ? nowMs : this.#seen.sinceMs;
+    if ((isDead && this.#seen.isDead) || nowMs - sinceMs >= stalledMs) this.cut();
+    else this.#seen = { takenWrites: isWaiting ? this.#takenWrites : -1, sinceMs, isDead };
   }
 
   /** Ends the stream (CANCEL) as if the client had gone. */
@@ -269,6 +274,8 @@ export class H2Downstream implements Downstream {
     this.#isGone = true;
     this.#tellClosed();
     this.#letGo();
+    // Node is inside of its own closing here.
+    setImmediate(() => this.#stream.destroy());
   }
 
   #onClosed(): void {

@@ -265,7 +265,7 @@ class Session {
       if (nowMs - this.#endedAtMs >= limits.closingSessionMs) this.#socket.destroy();
       return;
     }
-    for (const downstream of this.#open) downstream.endIfStalled(nowMs, limits.stalledStreamMs);
+    for (const downstream of this.#open) downstream.sweep(nowMs, limits.stalledStreamMs);
     const isIdle = this.#open.size === 0 && nowMs - this.#quietSinceMs >= limits.idleSessionMs;
     if (!isIdle) return;
     // A session that was told to close and still has frames to write waits for a client that does not read.

@@ -2,7 +2,7 @@
  * What the HTTP/1.1 parsers of Node and undici (llhttp, strict) let through and no proxy may pass on: another peer could
  * read another message out of it. Pure; each fault is named by a rule, never by what the message holds.
  *
- * What llhttp 9.3 in Node 24.21 accepts, seen by running it: versions 0.9 and 2.0, HTTP/1.0 with a transfer coding,
+ * What llhttp 9.4.3 in Node 24.21 accepts, seen by running it: versions 0.9 and 2.0, HTTP/1.0 with a transfer coding,
  * codings before `chunked` and, in a response, any coding at all; a fragment in the request target; lengths up to 2^64;
  * an upgrade with a body, whose bytes it hands over as those of the new protocol; any bytes in a reason phrase.
  */

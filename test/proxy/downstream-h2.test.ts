@@ -23,6 +23,19 @@ afterEach(async () => {
   for (const step of undo.splice(0).toReversed()) await step();
 });
 
+/** Time that the test moves. */
+class Clock implements Http2Clock {
+  nowMs = 0;
+  sweep = (): void => undefined;
+  now(): number {
+    return this.nowMs;
+  }
+  every(_periodMs: number, callback: () => void): () => void {
+    this.sweep = callback;
+    return () => undefined;
+  }
+}
+
 interface Stage {
   /** Every request, in order. */
   readonly requests: { readonly downstream: H2Downstream; readonly path: string }[];
@@ -322,6 +335,21 @@ describe("a client that goes away", () => {
     expect(stage.requests[0]?.downstream.isGone).toBe(true);
   });
 
+  it.each([H2_CODE.noError, H2_CODE.cancel])("before it has taken what was written, by code %s", async (code) => {
+    let closes = 0;
+    const stage = await start((downstream) => {
+      downstream.onClose(() => (closes += 1));
+      downstream.start(OK, { kind: "open" });
+      while (downstream.write(Buffer.alloc(10_000)));
+    });
+    const wire = await stage.wire([[SETTING.initialWindow, 0]]);
+    wire.write(headersFrames(1, POST, false));
+    await until(() => wire.stream(1).blocks.length > 0, "the head");
+    wire.write(resetFrame(1, code));
+    await until(() => stage.streams() === 0, "the stream to end");
+    expect(closes).toBe(1);
+  });
+
   it("before a head that waits for its commit", async () => {
     let closes = 0;
     const stage = await start((downstream) => {
@@ -590,14 +618,8 @@ describe("back-pressure of the response", () => {
   });
 
   it("cuts a stream whose client takes nothing for the bound, and no other", async () => {
-    const clock = { nowMs: 0, sweep: (): void => undefined };
-    const stage = await start((downstream) => downstream.start(OK, { kind: "open" }), { stalledStreamMs: 1000 }, {
-      now: () => clock.nowMs,
-      every: (_periodMs, callback) => {
-        clock.sweep = callback;
-        return () => undefined;
-      },
-    });
+    const clock = new Clock();
+    const stage = await start((downstream) => downstream.start(OK, { kind: "open" }), { stalledStreamMs: 1000 }, clock);
     const wire = await stage.wire([[SETTING.initialWindow, 0]]);
     wire.write(headersFrames(1, GET, true), headersFrames(3, GET, true), headersFrames(5, GET, true), windowFrame(3, 1_000_000), windowFrame(5, 100));
     const [stalled, waiting, slow] = [await stage.request(0), await stage.request(1), await stage.request(2)];
@@ -622,6 +644,27 @@ describe("back-pressure of the response", () => {
     expect(wire.stream(1).resetCode).toBe(H2_CODE.cancel);
     waiting.end(undefined, []);
     await until(() => wire.stream(3).isEnded, "the other's end");
+  });
+
+  it("ends a stream that its client has ended without an error behind the response", async () => {
+    const clock = new Clock();
+    const stage = await start(
+      (downstream) => {
+        downstream.start(OK, { kind: "open" });
+        downstream.end(Buffer.from("abcdef"), []);
+      },
+      {},
+      clock,
+    );
+    const wire = await stage.wire([[SETTING.initialWindow, 0]]);
+    wire.write(headersFrames(1, GET, true), windowFrame(1, 3));
+    await until(() => wire.stream(1).data === "abc", "what the window lets through");
+    wire.write(resetFrame(1, H2_CODE.noError), headersFrames(3, GET, true));
+    await until(() => wire.stream(3).blocks.length > 0, "the head behind it");
+    clock.sweep();
+    clock.sweep();
+    await until(() => stage.streams() === 1, "the stream to end");
+    expect(stage.requests[1]?.downstream.isGone).toBe(false);
   });
 });
 
