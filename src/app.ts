@@ -24,7 +24,7 @@ import { createLeafCache } from "./proxy/leaf-cache.ts";
 import { errorCode } from "./proxy/proxy-error.ts";
 import { startProxy, type ProxyServer } from "./proxy/proxy.ts";
 import { openStore, type DurableStore } from "./store/client.ts";
-import { createCounters, createIncludeUsage, createPriceBook, createTracker, handlers as standardHandlers, type Counters, type Delivery, type PriceBook, type Tracker } from "./usage/index.ts";
+import { createCounters, createIncludeUsage, createPriceBook, createTokenizer, createTracker, handlers as standardHandlers, type Counters, type Delivery, type PriceBook, type Tokenizer, type Tracker } from "./usage/index.ts";
 
 export type { DrainReport } from "./app/drain.ts";
 export type { AppOptions, BillingGate } from "./app/parts.ts";
@@ -93,7 +93,9 @@ async function join(parts: Parts): Promise<App> {
 
   const ports = { admin: 0 };
   const leaves = createLeafCache({ authority, leafTtlMs: settings.leafTtlMs, onMint: () => metrics.leafMinted() });
-  const meter = buildMeter(parts, { counters, metrics, tracker, feed, hasReceiver: delivery !== undefined, now });
+  const tokenizer = createTokenizer();
+  undo.push(() => tokenizer.close());
+  const meter = buildMeter(parts, { counters, metrics, tracker, feed, tokenizer, hasReceiver: delivery !== undefined, now });
   const proxy = await startProxy({
     host: settings.host,
     port: settings.port,
@@ -139,7 +141,7 @@ async function join(parts: Parts): Promise<App> {
   let stopped: Promise<DrainReport> | undefined;
   const stop = async (drainTimeoutMs?: number): Promise<DrainReport> => {
     const report = await drain(drainTimeoutMs);
-    await closeAll({ proxy, admin, delivery, store, counters });
+    await closeAll({ proxy, admin, tokenizer, delivery, store, counters });
     return report;
   };
   return {
@@ -159,7 +161,6 @@ async function join(parts: Parts): Promise<App> {
 function withoutEffect(settings: Settings): string[] {
   const set: Readonly<Record<string, boolean>> = {
     TALLYMAN_BUDGETS: settings.budgets.length > 0,
-    TALLYMAN_CANONICAL_TOKENS: settings.canonicalTokens,
   };
   return Object.entries(set).flatMap(([variable, isSet]) => (isSet ? [variable] : []));
 }
@@ -180,14 +181,16 @@ async function loadPrices(options: AppOptions): Promise<PriceBook> {
 interface Running {
   readonly proxy: ProxyServer;
   readonly admin: AdminServer | undefined;
+  readonly tokenizer: Tokenizer;
   readonly delivery: Delivery | undefined;
   readonly store: DurableStore;
   readonly counters: Counters;
 }
 
-async function closeAll({ proxy, admin, delivery, store, counters }: Running): Promise<void> {
+async function closeAll({ proxy, admin, tokenizer, delivery, store, counters }: Running): Promise<void> {
   await proxy.close();
   await admin?.close();
+  await tokenizer.close();
   await delivery?.stop(0);
   await store.close();
   counters.close();

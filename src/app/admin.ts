@@ -6,7 +6,7 @@ import type { Delivery } from "../usage/index.ts";
 import type { DrainReport } from "./drain.ts";
 import type { MeterParts, Parts } from "./parts.ts";
 
-export interface AdminParts extends Omit<MeterParts, "hasReceiver"> {
+export interface AdminParts extends Omit<MeterParts, "hasReceiver" | "tokenizer"> {
   readonly delivery: Delivery | undefined;
   readonly drain: (timeoutMs?: number) => Promise<DrainReport>;
   readonly drainRequested: PromiseWithResolvers<DrainReport>;

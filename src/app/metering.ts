@@ -7,6 +7,7 @@ import {
   attribute,
   cleanValue,
   createBillable,
+  createEstimator,
   createEventBuilder,
   createMeter,
   createPendingJobs,
@@ -21,7 +22,7 @@ import type { AppOptions, MeterParts, Parts } from "./parts.ts";
 /** The bound of the wait for a commit (contract section 6). */
 const COMMIT_WAIT_MS = 250;
 
-export function buildMeter(parts: Parts, { counters, metrics, tracker, feed, hasReceiver, now }: MeterParts): ReturnType<typeof createMeter> {
+export function buildMeter(parts: Parts, { counters, metrics, tracker, feed, tokenizer, hasReceiver, now }: MeterParts): ReturnType<typeof createMeter> {
   const { options, store, hosts, prices } = parts;
   const { settings, logger } = options;
   const operator: Attribution = {
@@ -40,12 +41,14 @@ export function buildMeter(parts: Parts, { counters, metrics, tracker, feed, has
     isBillable: (meter, head) => isBillable(meter, head.headers),
     events: createEventBuilder({
       deploymentId: store.deploymentId,
+      hasCanonicalTokens: settings.canonicalTokens,
       price: (facts, reading, usage) => priceReading(prices, facts, reading, usage),
     }),
     store,
     counters,
     jobsFor: (handler, head) => jobsFor(() => `${handler.id}|${keyFingerprint(head.headers) ?? "-"}`),
     isEstimateAllowed: settings.estimate,
+    estimator: createEstimator({ tokenizer, isEstimateAllowed: settings.estimate, hasCanonicalTokens: settings.canonicalTokens, logger }),
     hasReceiver,
     isQueueFull: () => settings.queueFull === "drop_newest" && counters.snapshot().reports >= settings.queueMaxEvents,
     isStrict: settings.durability === "strict",

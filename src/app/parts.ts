@@ -9,7 +9,7 @@ import type { FlowFeed } from "../admin/flow-feed.ts";
 import type { Metrics } from "../admin/metrics.ts";
 import type { CertificateAuthority } from "../proxy/certificate-authority.ts";
 import type { DurableStore } from "../store/client.ts";
-import type { Counters, Handler, PriceBook, Tracker, UsageEvent } from "../usage/index.ts";
+import type { Counters, Handler, PriceBook, Tokenizer, Tracker, UsageEvent } from "../usage/index.ts";
 
 /** A gate of the embedder: undefined lets the request pass; a text refuses it (403 request_denied). */
 export type BillingGate = (head: FlowHead) => string | undefined | Promise<string | undefined>;
@@ -49,6 +49,7 @@ export interface MeterParts {
   readonly metrics: Metrics;
   readonly tracker: Tracker;
   readonly feed: FlowFeed;
+  readonly tokenizer: Tokenizer;
   readonly hasReceiver: boolean;
   readonly now: () => number;
 }

@@ -91,6 +91,8 @@ export interface ModelEventData extends Owner, Verdict, Timing {
   readonly usage: ModelUsage;
   /** Inclusive sums of `usage`. */
   readonly totals: UsageTotals;
+  /** Tokens of the request's text in cl100k_base; null where they were not counted. Absent unless asked for. */
+  readonly canonical_input_tokens?: number | null;
 }
 
 /** One connector response. */

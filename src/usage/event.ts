@@ -33,6 +33,8 @@ export interface FlowEnding {
   readonly timeToFirstByteMs: number | null;
   readonly bytesUp: number;
   readonly bytesDown: number;
+  /** Tokens of the request's text; undefined: they were not counted. */
+  readonly canonicalInputTokens?: number | undefined;
 }
 
 export interface EventBuilder {
@@ -44,6 +46,8 @@ export interface EventBuilder {
 
 export interface EventBuilderOptions {
   readonly deploymentId: string;
+  /** Whether model events say how many tokens the request's text has (TALLYMAN_CANONICAL_TOKENS). Default false. */
+  readonly hasCanonicalTokens?: boolean;
   /** The price of a model reading, or null where a model or a category has none. */
   readonly price: (facts: FlowFacts, reading: Reading, usage: ModelUsage) => EventCost | null;
 }
@@ -118,6 +122,7 @@ export function createEventBuilder(options: EventBuilderOptions): EventBuilder {
         status: ending.status,
         usage,
         totals: totalsOf(usage),
+        ...(options.hasCanonicalTokens === true ? { canonical_input_tokens: ending.canonicalInputTokens ?? null } : {}),
         ...outcome,
         cost: reading.kind === "measured" ? options.price(facts, reading, usage) : null,
         ...timing,

@@ -9,12 +9,15 @@ import type { Logger } from "pino";
 import { createDecoder, parseContentEncoding, type Decoder } from "../flow/content-coding.ts";
 import type { FlowHead, FlowOutcome, ResponseHead } from "../flow/flow.ts";
 import { getHeader } from "../flow/headers.ts";
+import type { Conclusion, Estimator, FlowEstimate } from "./estimate/estimator.ts";
 import { requestIdOf, type FlowFacts } from "./event.ts";
 import { reportFault } from "./fault.ts";
 import { openFlow, type FlowOpeningOptions } from "./flow-opening.ts";
 import type { Handler, Reader, ReadEnd, Reading } from "./handler.ts";
 
 export interface FlowReadingOptions extends FlowOpeningOptions {
+  /** Without one, estimates stay as the readers made them. */
+  readonly estimator?: Estimator | undefined;
   readonly logger: Pick<Logger, "error">;
 }
 
@@ -25,6 +28,7 @@ export class FlowReading {
   readonly #options: FlowReadingOptions;
   #facts: FlowFacts | undefined;
   #reader: Reader | undefined;
+  #estimate: FlowEstimate | undefined;
   #requestDecoder: Decoder | undefined;
   #responseDecoder: Decoder | undefined;
   /** Settled when a decoded request is read to its end; undefined while its body still comes, or where nothing is decoded. */
@@ -58,7 +62,7 @@ export class FlowReading {
     this.#facts ??= this.#open();
     if (!this.#isRequestReadable) return;
     if (this.#requestDecoder !== undefined) this.#requestDecoder.push(chunk);
-    else this.#guard(() => this.#reader?.requestData?.(chunk));
+    else this.#readRequest(chunk);
   }
 
   requestEnd(): void {
@@ -69,7 +73,7 @@ export class FlowReading {
         this.#onRequestDecoded = resolve;
       });
       decoder.end();
-    } else this.#guard(() => this.#reader?.requestEnd?.());
+    } else this.#endRequest();
   }
 
   responseHead(head: ResponseHead): void {
@@ -96,10 +100,33 @@ export class FlowReading {
     return decoded.length === 0 ? this.#readOut(outcome) : Promise.all(decoded).then(() => this.#readOut(outcome));
   }
 
+  /**
+   * The readings with better estimates, after `finish` and once: a promise where tokens are still being counted, which resolves
+   * within `waitMs`. Never throws or rejects: what fails leaves the readings as they are.
+   */
+  conclude(readings: readonly Reading[], waitMs: number): Conclusion | Promise<Conclusion> {
+    const asRead: Conclusion = { readings, canonicalInputTokens: undefined };
+    const estimate = this.#estimate;
+    this.#estimate = undefined;
+    if (estimate === undefined) return asRead;
+    const fault = (error: unknown): Conclusion => {
+      reportFault(this.#options.logger, "estimate", error);
+      return asRead;
+    };
+    try {
+      const conclusion = estimate.conclude(readings, waitMs);
+      return conclusion instanceof Promise ? conclusion.catch(fault) : conclusion;
+    } catch (error) {
+      return fault(error);
+    }
+  }
+
   #open(): FlowFacts {
     const { facts, opened } = openFlow(this.#handler, this.#head, this.#options);
     this.#reader = opened.reader;
     this.#openRequestDecoder();
+    const isTextRead = this.#reader?.requestData !== undefined && this.#isRequestReadable;
+    if (this.#handler.kind === "model" && isTextRead) this.#estimate = this.#options.estimator?.open();
     return facts;
   }
 
@@ -111,9 +138,9 @@ export class FlowReading {
     else if (codings.some((name) => name !== "identity")) {
       this.#requestDecoder = createDecoder({
         codings,
-        onData: (chunk) => this.#guard(() => this.#reader?.requestData?.(chunk)),
+        onData: (chunk) => this.#readRequest(chunk),
         onEnd: () => {
-          this.#guard(() => this.#reader?.requestEnd?.());
+          this.#endRequest();
           this.#onRequestDecoded?.();
         },
       });
@@ -136,6 +163,16 @@ export class FlowReading {
         },
       });
     }
+  }
+
+  #readRequest(chunk: Uint8Array): void {
+    this.#guard(() => this.#reader?.requestData?.(chunk));
+    this.#guardEstimate((estimate) => estimate.requestData(chunk));
+  }
+
+  #endRequest(): void {
+    this.#guard(() => this.#reader?.requestEnd?.());
+    this.#guardEstimate((estimate) => estimate.requestEnd(this.#reader?.requestOutline?.()));
   }
 
   /** Undefined where nothing is decoded. */
@@ -177,6 +214,17 @@ export class FlowReading {
       this.#hasFault = true;
       this.#reader = undefined;
       reportFault(this.#options.logger, this.#handler.id, error);
+    }
+  }
+
+  /** After a throw the estimates stay as the reader makes them. */
+  #guardEstimate(work: (estimate: FlowEstimate) => void): void {
+    if (this.#estimate === undefined) return;
+    try {
+      work(this.#estimate);
+    } catch (error) {
+      this.#estimate = undefined;
+      reportFault(this.#options.logger, "estimate", error);
     }
   }
 }

@@ -7,6 +7,7 @@
 import type { ResponseHead } from "../flow/flow.ts";
 import type { RawHeaders } from "../flow/headers.ts";
 import type { ConnectorUsage, ModelUsage } from "./categories.ts";
+import type { EstimateBasis } from "./estimate/basis.ts";
 
 /** What a handler is told of an exchange when it is opened. */
 export interface ExchangeInfo {
@@ -35,6 +36,8 @@ export interface Reader {
   /** Decoded request body bytes. May be cut short or come after the response began. */
   requestData?(chunk: Uint8Array): void;
   requestEnd?(): void;
+  /** What the whole request says that its estimates depend on. Called after requestEnd, if at all. */
+  requestOutline?(): RequestOutline;
   /** The final response head. */
   response(head: ResponseHead): void;
   /** Decoded response body bytes, in order, in pieces of any size. The buffer is only valid during the call. */
@@ -44,6 +47,13 @@ export interface Reader {
    * An empty list means one `free` reading.
    */
   end(end: ReadEnd): readonly Reading[];
+}
+
+/** What decides whether the tokens of a request may have to be counted here. */
+export interface RequestOutline {
+  readonly model: string | null;
+  /** The answer will most likely come without usage: counting may begin before it does. */
+  readonly isUsageUnlikely: boolean;
 }
 
 /** A whole message on a WebSocket; `oversized`: one over the decoder's bound passed unread. */
@@ -138,6 +148,8 @@ export interface ModelReading extends MeasuredBase {
   readonly priceHints?: Readonly<Record<string, string>>;
   /** True when the response was streamed. */
   readonly streamed: boolean;
+  /** What estimates in `usage` were made of, or can be learnt from it. The meter takes it off. */
+  readonly basis?: EstimateBasis;
 }
 
 /** Usage of one connector response. */

@@ -40,6 +40,12 @@ export interface ActiveFlow {
 /** How long ended flows are gathered where nobody waits for them. */
 const RELAXED_GATHER_MS = 10;
 
+/** Of the bound of the commit, what the counting of tokens may take: the rest is for the disk. */
+const COUNTING_SHARE = 0.6;
+
+/** How long tokens may be counted where nobody waits: of an answer that was cut off, and under `relaxed`. */
+const UNHURRIED_COUNTING_MS = 5000;
+
 export function createMeter(options: MeterOptions): FlowObserver {
   const shared: Shared = {
     options,
@@ -141,6 +147,7 @@ class MeteredFlow implements FlowTap, ActiveFlow {
 
   requestEnd(): void {
     this.#keep(REQUEST_END, 0);
+    if (this.#shared.options.estimator?.hasCanonicalTokens === true) isolate(this.#shared.options, () => this.#read());
   }
 
   responseHead(head: ResponseHead): void {
@@ -164,6 +171,7 @@ class MeteredFlow implements FlowTap, ActiveFlow {
           void this.#settle(outcome, endedAt).then(resolve);
         });
       }),
+      isHeld(outcome),
     );
   }
 
@@ -214,8 +222,9 @@ class MeteredFlow implements FlowTap, ActiveFlow {
     try {
       this.#read();
       const found = this.#reading.finish(outcome);
-      const readings = found instanceof Promise ? await found : found;
-      const ending = this.#ending(outcome, endedAt);
+      const concluding = this.#reading.conclude(found instanceof Promise ? await found : found, this.#countingMs(outcome));
+      const { readings, canonicalInputTokens } = concluding instanceof Promise ? await concluding : concluding;
+      const ending = { ...this.#ending(outcome, endedAt), canonicalInputTokens };
       const built = settlement.build(this.facts, ending, readings, 0);
       isolate(options, () => options.onFlowEnd(this, ending, readings, outcome));
       await settlement.commit(this.flowId, built, this.#lease);
@@ -223,6 +232,11 @@ class MeteredFlow implements FlowTap, ActiveFlow {
       reportFault(options.logger, "settle", error);
       this.#lease.drop();
     }
+  }
+
+  #countingMs(outcome: FlowOutcome): number {
+    const { isStrict, commitWaitMs } = this.#shared.options;
+    return isStrict && isHeld(outcome) ? commitWaitMs * COUNTING_SHARE : UNHURRIED_COUNTING_MS;
   }
 
   #ending(outcome: FlowOutcome, endedAt: number): FlowEnding {
@@ -236,6 +250,11 @@ class MeteredFlow implements FlowTap, ActiveFlow {
       bytesDown: this.#bytesDown,
     };
   }
+}
+
+/** Whether a last byte waits for the commit: an answer that was cut off has none. */
+function isHeld(outcome: FlowOutcome): boolean {
+  return outcome.kind === "complete";
 }
 
 /** The response bytes from a place on, as far as nothing else comes between them. */

@@ -46,8 +46,11 @@ export interface Settlement {
   build(facts: FlowFacts, ending: FlowEnding, readings: readonly Reading[], sequence: number): readonly FrozenEvent[];
   /** Ends the flow in the store with these events. Resolves when they are stored, or lost for good (the store has counted that); never rejects. */
   commit(flowId: string, events: readonly FrozenEvent[], lease: FlowLease): Promise<void>;
-  /** What the traffic waits for: nothing under `relaxed`; under `strict` the wait ends at its bound and leaves a durable gap. */
-  boundedWait(stored: Promise<void>): Promise<void> | undefined;
+  /**
+   * What the traffic waits for: nothing under `relaxed`; under `strict` the wait ends at its bound. Where that lets a byte go
+   * (`isByteHeld`, the default) it leaves a durable gap.
+   */
+  boundedWait(stored: Promise<void>, isByteHeld?: boolean): Promise<void> | undefined;
 }
 
 export function createSettlement(options: SettlementOptions): Settlement {
@@ -72,17 +75,26 @@ export function createSettlement(options: SettlementOptions): Settlement {
     body,
   });
 
+  const tell = (waitedMs: number, isTimeout: boolean): void => {
+    if (isTimeout) store.recordGap("commit_timeout", 1);
+    isolate(options, () => onCommitWait(waitedMs, isTimeout));
+  };
+
   return {
-    build: (facts, ending, readings, sequence) =>
-      readings.map((reading, place) => {
+    build(facts, ending, readings, sequence) {
+      // One request, one count: further events of it would be added up with the first.
+      const { canonicalInputTokens: _counted, ...further } = ending;
+      return readings.map((reading, place) => {
+        const own = place === 0 ? ending : further;
         try {
-          return freeze(facts, ending, reading, sequence + place);
+          return freeze(facts, own, reading, sequence + place);
         } catch (error) {
           // A reading that makes no event happened all the same: its event says that its usage is not known.
           reportFault(logger, facts.meter, error);
-          return freeze(facts, ending, { kind: "unmeasured", reason: "meter_fault" }, sequence + place);
+          return freeze(facts, own, { kind: "unmeasured", reason: "meter_fault" }, sequence + place);
         }
-      }),
+      });
+    },
     async commit(flowId, events, lease) {
       try {
         const records = events.map((event) => recordOf(flowId, event));
@@ -95,12 +107,11 @@ export function createSettlement(options: SettlementOptions): Settlement {
         lease.drop();
       }
     },
-    boundedWait(stored) {
+    boundedWait(stored, isByteHeld = true) {
       if (!options.isStrict) return undefined;
       if (store.failure !== undefined) {
         // Nothing can be written now: waiting would only delay the traffic.
-        store.recordGap("commit_timeout", 1);
-        isolate(options, () => onCommitWait(0, true));
+        if (isByteHeld) tell(0, true);
         return undefined;
       }
       const from = monotonicMs();
@@ -109,8 +120,7 @@ export function createSettlement(options: SettlementOptions): Settlement {
           if (isOver) return;
           isOver = true;
           clearTimeout(timer);
-          if (isTimeout) store.recordGap("commit_timeout", 1);
-          isolate(options, () => onCommitWait(monotonicMs() - from, isTimeout));
+          if (isByteHeld) tell(monotonicMs() - from, isTimeout);
           resolve();
         };
         let isOver = false;

@@ -4,6 +4,8 @@
  * it. Runs of base64 (images, files) are left out, as their size says nothing of their tokens.
  */
 
+import { IS_BASE64 } from "./base64.ts";
+
 /** Counts one request body. Constant memory; the result does not depend on how the body is cut into chunks. */
 export interface InputEstimate {
   /** Decoded body bytes, in order. */
@@ -17,8 +19,6 @@ const BYTES_PER_TOKEN = 4;
 /** Of each period its first bytes are looked at: when all of them can be base64, the period is taken for base64. */
 const PERIOD_BYTES = 1024;
 const PROBE_BYTES = 64;
-
-const IS_BASE64 = base64Alphabet();
 
 export function createInputEstimate(): InputEstimate {
   let totalBytes = 0;
@@ -55,11 +55,4 @@ export function createInputEstimate(): InputEstimate {
 /** The roughest estimate: of a text of which only the size in bytes is known. */
 export function tokensOfBytes(bytes: number): number {
   return Math.ceil(bytes / BYTES_PER_TOKEN);
-}
-
-/** Both alphabets of RFC 4648, and the padding. */
-function base64Alphabet(): Uint8Array {
-  const table = new Uint8Array(256);
-  for (const char of "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=") table[char.charCodeAt(0)] = 1;
-  return table;
 }

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import fc from "fast-check";
 import { estimateTokenCount } from "tokenx";
 import { describe, expect, it } from "vitest";
@@ -64,5 +65,37 @@ describe("a running estimate", () => {
     expect(estimate.tokens()).toBe(0);
     estimate.add("four");
     expect(estimate.tokens()).toBe(estimateTokenCount("four"));
+  });
+});
+
+describe("a running estimate of a text that was reported in part", () => {
+  it("tells the rest and the whole apart", () => {
+    const estimate = createRunningEstimate();
+    estimate.add("one two three ");
+    estimate.reset();
+    estimate.addEscaped('say \\"four\\"');
+    expect(estimate.rest()).toEqual({ text: 'say "four"', scale: 1 });
+    expect(estimate.tokens()).toBe(estimateTokenCount('say "four"'));
+    expect(estimate.tokensOfAll()).toBe(estimateTokenCount('one two three say "four"'));
+  });
+
+  it("has a sample of the rest as far as the window goes, and none behind it", () => {
+    const estimate = createRunningEstimate({ windowChars: 10 });
+    estimate.add("abcde ");
+    estimate.reset();
+    expect(estimate.rest()).toBeUndefined();
+    estimate.add("fghijklmnopq");
+    expect(estimate.rest()).toEqual({ text: "fghi", scale: 3 });
+    estimate.reset();
+    estimate.add("behind the window");
+    expect(estimate.rest()).toBeUndefined();
+    expect(estimate.tokens()).toBeGreaterThan(0);
+  });
+
+  it("shows its text to nobody who prints it", () => {
+    const estimate = createRunningEstimate();
+    estimate.add("the user's own words");
+    expect(JSON.stringify({ estimate })).toBe('{"estimate":{}}');
+    expect(inspect(estimate, { depth: 5, showHidden: true })).not.toContain("own words");
   });
 });

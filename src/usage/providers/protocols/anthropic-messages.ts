@@ -15,7 +15,7 @@ import type { BodyEnd, ModelProtocol } from "./body-reader.ts";
 import { addDeltaText, stringMember } from "./delta-text.ts";
 import { asArray, asObject, countOf, jsonLength, parseObject, textOf } from "./json-values.ts";
 import type { JsonObject } from "./json-values.ts";
-import { freeReading, measuredReading, outputTokens } from "./reading.ts";
+import { freeReading, measuredReading, outputTokens, sizesOf } from "./reading.ts";
 import { ANTHROPIC_REQUEST_PATHS, createRequestReader } from "./request-facts.ts";
 import type { RequestReader } from "./request-facts.ts";
 import { hasCount, mergeSnapshot } from "./snapshot.ts";
@@ -125,6 +125,7 @@ class MessagesProtocol implements ModelProtocol {
       estimates: this.context.isEstimateAllowed
         ? { input: () => this.request.inputTokens(), output: () => (isRestKnown ? 0 : outputTokens(this.text, body.oversizeBytes)) }
         : undefined,
+      sizes: sizesOf(this.request, this.text, body.oversizeBytes),
       statedCost: this.usage === undefined ? undefined : this.dialect.statedCost?.(this.usage),
       priceHints: this.priceHints(body.response, mapped),
       anomalies: [...(mapped?.anomalies ?? []), ...this.endAnomalies(isWhole)],
@@ -201,7 +202,7 @@ class MessagesProtocol implements ModelProtocol {
 
 /** Usage of other models in the same response: events of their own. */
 function advisorReadings(own: ModelReading, mapped: AnthropicUsage | undefined): readonly ModelReading[] {
-  const { priceHints = {}, statedCost: _cost, anomalies: _anomalies, ...shared } = own;
+  const { priceHints = {}, statedCost: _cost, anomalies: _anomalies, basis: _basis, ...shared } = own;
   // Speed is a property of the message's own model.
   const { speed: _speed, cache_write_ttl: _ttl, ...hints } = priceHints;
   return (mapped?.advisors ?? []).map(({ model, usage }) => ({

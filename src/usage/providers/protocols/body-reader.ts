@@ -9,7 +9,7 @@ import { createJsonScan } from "../../extract/json-scan.ts";
 import type { JsonPath, JsonScan } from "../../extract/json-scan.ts";
 import { createSseReader } from "../../extract/sse.ts";
 import type { SseEvent, SseReader } from "../../extract/sse.ts";
-import type { ReadEnd, Reader, Reading } from "../../handler.ts";
+import type { ReadEnd, Reader, Reading, RequestOutline } from "../../handler.ts";
 import { freeReading } from "./reading.ts";
 import type { RequestReader } from "./request-facts.ts";
 
@@ -59,6 +59,10 @@ class BodyReader implements Reader {
 
   requestData(chunk: Uint8Array): void {
     this.request?.push(chunk);
+  }
+
+  requestOutline(): RequestOutline {
+    return this.request?.outline?.() ?? { model: this.request?.facts().model ?? null, isUsageUnlikely: false };
   }
 
   response(head: ResponseHead): void {

@@ -34,6 +34,6 @@ function partReading(
   usage: JsonObject,
   map: (usage: JsonObject, model: string | null) => MappedUsage,
 ): ModelReading {
-  const { anomalies: _anomalies, statedCost: _cost, ...shared } = total;
+  const { anomalies: _anomalies, statedCost: _cost, basis: _basis, ...shared } = total;
   return { ...shared, usage: map(usage, model).usage, responseModel: model };
 }

@@ -18,14 +18,14 @@ import { chatTraits, copilotHints } from "./openai-dialect.ts";
 import type { OpenAiDialect } from "./openai-dialect.ts";
 import { mapChatUsage, OPENAI_COUNTS } from "./openai-usage.ts";
 import type { MappedUsage } from "./openai-usage.ts";
-import { freeReading, measuredReading, outputTokens } from "./reading.ts";
-import { createRequestReader, OPENAI_REQUEST_PATHS } from "./request-facts.ts";
+import { freeReading, measuredReading, outputTokens, sizesOf } from "./reading.ts";
+import { CHAT_REQUEST_PATHS, createRequestReader } from "./request-facts.ts";
 import type { RequestReader } from "./request-facts.ts";
 import { hasCount, mergeSnapshot } from "./snapshot.ts";
 
 /** The reader of one POST to a completions endpoint. */
 export function createOpenAiChatReader(exchange: ExchangeInfo, context: ReaderContext, dialect: OpenAiDialect): Reader {
-  const request = createRequestReader(OPENAI_REQUEST_PATHS);
+  const request = createRequestReader(CHAT_REQUEST_PATHS);
   return createBodyReader(new ChatProtocol(exchange, context, dialect, request), request);
 }
 
@@ -127,6 +127,7 @@ class ChatProtocol implements ModelProtocol {
       estimates: this.context.isEstimateAllowed
         ? { input: () => this.request.inputTokens(), output: () => (isRestKnown ? 0 : outputTokens(this.text, body.oversizeBytes)) }
         : undefined,
+      sizes: sizesOf(this.request, this.text, body.oversizeBytes),
       statedCost: raw === undefined ? undefined : this.dialect.statedCost?.(raw),
       priceHints: this.priceHints(raw, body.response),
       anomalies: [...(mapped?.anomalies ?? []), ...this.endAnomalies(isWhole)],

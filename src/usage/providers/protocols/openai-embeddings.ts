@@ -68,6 +68,7 @@ class EmbeddingsProtocol implements ModelProtocol {
       isWhole,
       reported: mapped?.usage,
       estimates: this.context.isEstimateAllowed ? { input: () => this.request.inputTokens(), output: () => 0 } : undefined,
+      sizes: { input: () => this.request.inputTokens(), text: undefined },
       statedCost: usage === undefined ? undefined : this.dialect.statedCost?.(usage),
       anomalies: [...(mapped?.anomalies ?? []), ...(isWhole ? [] : ["stream_truncated"])],
     });

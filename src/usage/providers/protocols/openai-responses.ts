@@ -17,7 +17,7 @@ import type { JsonObject } from "./json-values.ts";
 import { copilotHints, responsesTraits } from "./openai-dialect.ts";
 import type { OpenAiDialect } from "./openai-dialect.ts";
 import { mapResponsesUsage } from "./openai-usage.ts";
-import { freeReading, measuredReading, outputTokens } from "./reading.ts";
+import { freeReading, measuredReading, outputTokens, sizesOf } from "./reading.ts";
 import type { Findings } from "./reading.ts";
 import { createRequestReader, OPENAI_REQUEST_PATHS } from "./request-facts.ts";
 import type { RequestReader } from "./request-facts.ts";
@@ -169,6 +169,7 @@ class ResponsesProtocol implements ModelProtocol {
       isWhole: isWhole && !isBrokenOff,
       reported: mapped === undefined ? undefined : { ...mapped.usage, ...facts.units() },
       estimates: this.estimates(usage !== undefined || (isFailed && !this.hasBegun), body.oversizeBytes),
+      sizes: sizesOf(this.request, this.text, body.oversizeBytes),
       statedCost: usage === undefined ? undefined : this.dialect.statedCost?.(usage),
       priceHints: this.priceHints(body.response),
       anomalies: [...(mapped?.anomalies ?? []), ...this.endAnomalies(isWhole, isFailed)],
@@ -198,7 +199,7 @@ class ResponsesProtocol implements ModelProtocol {
 
   /** Usage that the response reports for other models: events of their own. */
   private subReadings(own: ModelReading, requestImageModel: string | null): readonly ModelReading[] {
-    const { statedCost: _cost, anomalies: _anomalies, ...shared } = own;
+    const { statedCost: _cost, anomalies: _anomalies, basis: _basis, ...shared } = own;
     return this.facts.subUsages(requestImageModel).map(({ model, usage }) => ({
       ...shared,
       source: "provider",

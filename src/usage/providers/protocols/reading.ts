@@ -6,16 +6,26 @@
 
 import { INPUT_CATEGORIES } from "../../categories.ts";
 import type { ModelUsage } from "../../categories.ts";
+import type { EstimateBasis, EstimatedOutput } from "../../estimate/basis.ts";
+import { outputTokensWith } from "../../estimate/basis.ts";
 import { tokensOfBytes } from "../../estimate/input-estimate.ts";
 import type { RunningEstimate } from "../../estimate/running-estimate.ts";
 import type { FreeReading, ModelReading, StatedCost } from "../../handler.ts";
-import type { RequestFacts } from "./request-facts.ts";
+import type { RequestFacts, RequestReader } from "./request-facts.ts";
 
 /** Token counts from sizes, computed only when called. */
 export interface Estimates {
   readonly input: () => number;
   /** Output that no report covers yet. */
   readonly output: () => number;
+}
+
+/** The sizes of an exchange, from which better estimates are made than `Estimates`, and which are learnt from. */
+export interface ExchangeSizes {
+  /** The heuristic's count of the request. */
+  readonly input: () => number;
+  /** The answer's text; undefined where it is not known. */
+  readonly text: RunningEstimate | undefined;
 }
 
 export interface Findings {
@@ -32,6 +42,8 @@ export interface Findings {
   readonly isOutputSeed?: boolean;
   /** undefined: estimates are not allowed. */
   readonly estimates: Estimates | undefined;
+  /** Left out: the estimates stay as they are, and nothing is learnt from the response. */
+  readonly sizes?: ExchangeSizes;
   readonly statedCost?: StatedCost | undefined;
   readonly priceHints?: Readonly<Record<string, string>>;
   readonly anomalies?: readonly string[];
@@ -39,7 +51,8 @@ export interface Findings {
 
 /** The reading of a response that did cost something. */
 export function measuredReading(findings: Findings): ModelReading {
-  const { usage, source } = fillIn(findings);
+  const { usage, source, isInputEstimated, output } = fillIn(findings);
+  const { sizes } = findings;
   const anomalies = [...(findings.anomalies ?? [])];
   if (findings.reported === undefined) anomalies.push("usage_missing");
   if (findings.responseModel === null && findings.request.model === null) anomalies.push("model_missing");
@@ -54,6 +67,7 @@ export function measuredReading(findings: Findings): ModelReading {
     responseId: findings.responseId,
     serviceTier: findings.serviceTier,
     streamed: findings.streamed,
+    ...(sizes === undefined ? {} : { basis: { inputTokens: sizes.input(), isInputEstimated, output, text: sizes.text } }),
     ...(hasHints && findings.priceHints !== undefined ? { priceHints: findings.priceHints } : {}),
     // What the provider states covers what it reported, not what is estimated on top.
     ...(findings.statedCost !== undefined && source === "provider" ? { statedCost: findings.statedCost } : {}),
@@ -74,41 +88,55 @@ export function outputTokens(text: RunningEstimate, oversizeBytes: number | unde
   return oversizeBytes === undefined ? text.tokens() : tokensOfBytes(oversizeBytes);
 }
 
+/** The sizes of an exchange. Of an answer with a text too large to be held the text is not known. */
+export function sizesOf(request: RequestReader, text: RunningEstimate, oversizeBytes: number | undefined): ExchangeSizes {
+  return { input: () => request.inputTokens(), text: oversizeBytes === undefined ? text : undefined };
+}
+
 /** Adds a category when its count is known. */
 export function put(usage: ModelUsage, category: keyof ModelUsage, count: number | undefined): void {
   if (count !== undefined) usage[category] = count;
 }
 
-function fillIn(findings: Findings): Pick<ModelReading, "usage" | "source"> {
+/** Usage, and how the estimates in it were made. */
+interface FilledUsage extends Pick<EstimateBasis, "isInputEstimated" | "output"> {
+  readonly usage: ModelUsage;
+  readonly source: ModelReading["source"];
+}
+
+function fillIn(findings: Findings): FilledUsage {
   const { reported, estimates } = findings;
-  if (reported !== undefined && findings.isWhole) return { usage: reported, source: "provider" };
-  if (estimates === undefined) return { usage: reported ?? {}, source: reported === undefined ? "none" : "provider" };
-  const output = boundedOutput(findings, estimates);
-  if (reported === undefined) return { usage: { input_tokens: estimates.input(), output_tokens: output }, source: "estimate" };
-  return fillInRest(reported, estimates, output, findings.isOutputSeed === true);
+  const asReported = { isInputEstimated: false, output: undefined };
+  if (reported !== undefined && findings.isWhole) return { ...asReported, usage: reported, source: "provider" };
+  if (estimates === undefined) return { ...asReported, usage: reported ?? {}, source: reported === undefined ? "none" : "provider" };
+  return reported === undefined ? fillInAll(findings, estimates) : fillInRest(reported, findings, estimates);
+}
+
+/** A response that reported nothing. */
+function fillInAll(findings: Findings, estimates: Estimates): FilledUsage {
+  const output = estimatedOutput(findings, estimates, 0);
+  const usage = { input_tokens: estimates.input(), output_tokens: outputTokensWith(output, output.tokens) };
+  return { usage, source: "estimate", isInputEstimated: true, output };
 }
 
 /** A response that was cut off after it had reported something. */
-function fillInRest(reported: ModelUsage, estimates: Estimates, rest: number, isSeed: boolean): Pick<ModelReading, "usage" | "source"> {
+function fillInRest(reported: ModelUsage, findings: Findings, estimates: Estimates): FilledUsage {
   const usage = { ...reported };
-  let isEstimated = false;
-  if (INPUT_CATEGORIES.every((category) => (usage[category] ?? 0) === 0)) {
-    usage.input_tokens = estimates.input();
-    isEstimated = true;
-  }
-  if (isSeed) {
-    usage.output_tokens = Math.max(usage.output_tokens ?? 0, rest);
-    isEstimated = true;
-  } else if (rest > 0) {
-    usage.output_tokens = (usage.output_tokens ?? 0) + rest;
-    isEstimated = true;
-  }
-  return { usage, source: isEstimated ? "estimate" : "provider" };
+  const isInputEstimated = INPUT_CATEGORIES.every((category) => (usage[category] ?? 0) === 0);
+  if (isInputEstimated) usage.input_tokens = estimates.input();
+  const rest = estimatedOutput(findings, estimates, usage.output_tokens ?? 0);
+  const output = rest.isReportInside || rest.tokens > 0 ? rest : undefined;
+  if (output !== undefined) usage.output_tokens = outputTokensWith(output, output.tokens);
+  return { usage, source: isInputEstimated || output !== undefined ? "estimate" : "provider", isInputEstimated, output };
 }
 
 /** No answer has more than the request allowed. */
-function boundedOutput(findings: Findings, estimates: Estimates): number {
+function estimatedOutput(findings: Findings, estimates: Estimates, reportedTokens: number): EstimatedOutput {
   const { maxOutputTokens, choiceCount } = findings.request;
-  const output = estimates.output();
-  return maxOutputTokens === undefined ? output : Math.min(output, maxOutputTokens * choiceCount);
+  return {
+    tokens: estimates.output(),
+    reportedTokens,
+    isReportInside: findings.isOutputSeed === true,
+    maxTokens: maxOutputTokens === undefined ? undefined : maxOutputTokens * choiceCount,
+  };
 }

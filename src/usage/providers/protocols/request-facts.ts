@@ -6,6 +6,7 @@
 import { createInputEstimate } from "../../estimate/input-estimate.ts";
 import { createJsonScan } from "../../extract/json-scan.ts";
 import type { JsonPath } from "../../extract/json-scan.ts";
+import type { RequestOutline } from "../../handler.ts";
 import { asObject, countOf, textOf } from "./json-values.ts";
 
 /** As far as the request was read; absent facts have the API's default. */
@@ -32,6 +33,8 @@ export interface RequestReader {
   /** Decoded body bytes, cut anywhere. */
   push(chunk: Uint8Array): void;
   facts(): RequestFacts;
+  /** Left out: the model is all that is known. */
+  outline?(): RequestOutline;
   /** Estimate from the bytes seen. */
   inputTokens(): number;
 }
@@ -47,6 +50,9 @@ export const OPENAI_REQUEST_PATHS: readonly JsonPath[] = [
   ["background"],
   ["tools", "*", "model"],
 ];
+
+/** The same of chat and legacy completions, whose streams report usage to those who ask for it. */
+export const CHAT_REQUEST_PATHS: readonly JsonPath[] = [...OPENAI_REQUEST_PATHS, ["stream_options", "include_usage"]];
 
 /** Members of requests that wrap a chat request in `request` (Perplexity's async chat). */
 export const ASYNC_CHAT_REQUEST_PATHS: readonly JsonPath[] = [["request", "model"]];
@@ -82,13 +88,18 @@ export function createRequestReader(paths: readonly JsonPath[]): RequestReader {
       if (control["ttl"] === "1h") hourCaches++;
     },
   });
+  const modelOf = (): string | null => textOf(values.get("model")) ?? textOf(values.get("request.model")) ?? null;
   return {
     push(chunk) {
       estimate.push(chunk);
       scan.push(chunk);
     },
+    outline: () => ({
+      model: modelOf(),
+      isUsageUnlikely: paths === CHAT_REQUEST_PATHS && values.get("stream") === true && values.get("stream_options.include_usage") !== true,
+    }),
     facts: () => ({
-      model: textOf(values.get("model")) ?? textOf(values.get("request.model")) ?? null,
+      model: modelOf(),
       isStream: values.get("stream") === true,
       maxOutputTokens:
         countOf(values.get("max_completion_tokens")) ?? countOf(values.get("max_output_tokens")) ?? countOf(values.get("max_tokens")),
