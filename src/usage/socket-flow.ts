@@ -111,7 +111,8 @@ export class SocketFlow implements FlowTap, ActiveFlow {
     this.#lease.buffer();
     const built = settlement.build(this.#factsOfTurn(), ending, readings, this.#sequence);
     isolate(options, () => options.onFlowEnd(this, ending, readings, outcome));
-    return settlement.boundedWait(settlement.commit(this.flowId, built, this.#lease));
+    // Of a socket that has ended no byte waits; of the answer that refused one, the last does.
+    return settlement.boundedWait(settlement.commit(this.flowId, built, this.#lease), this.#status !== 101);
   }
 
   /** Stores what a message finished; the socket goes on, and a crash from here on leaves an `unknown` event behind it. */
@@ -148,7 +149,9 @@ export class SocketFlow implements FlowTap, ActiveFlow {
       direction,
       deflate,
       onMessage: (message) => {
-        if (this.#reader !== undefined) onMessage(message, this.#reader);
+        // A reader that threw is not asked again, not even for what else came in the same bytes.
+        const reader = this.#reader;
+        if (reader !== undefined && this.#fault !== "meter_fault") this.#guard(() => onMessage(message, reader));
       },
       onFault: (reason) => void (this.#fault = reason),
     });
@@ -156,9 +159,12 @@ export class SocketFlow implements FlowTap, ActiveFlow {
 
   /** Whatever the decoder or the reader throws ends the reading, not the socket. */
   #decode(decoder: WebSocketDecoder | undefined, chunk: Uint8Array): void {
-    if (this.#fault !== undefined) return;
+    if (this.#fault === undefined) this.#guard(() => decoder?.feed(chunk));
+  }
+
+  #guard(work: () => void): void {
     try {
-      decoder?.feed(chunk);
+      work();
     } catch (error) {
       this.#fault = "meter_fault";
       reportFault(this.#deps.options.logger, this.facts.meter, error);
@@ -177,13 +183,11 @@ export class SocketFlow implements FlowTap, ActiveFlow {
 
   #lastReadings(outcome: FlowOutcome): readonly Reading[] {
     if (this.#fault === "meter_fault" || outcome.kind === "refused") return [];
-    try {
-      return this.#reader?.end({ kind: outcome.kind }) ?? [];
-    } catch (error) {
-      this.#fault = "meter_fault";
-      reportFault(this.#deps.options.logger, this.facts.meter, error);
-      return [];
-    }
+    let readings: readonly Reading[] = [];
+    this.#guard(() => {
+      readings = this.#reader?.end({ kind: outcome.kind }) ?? [];
+    });
+    return readings;
   }
 
   /** A response begins when the client first says something after the one before it. */

@@ -10,13 +10,16 @@ import { createAsyncChatReader } from "./async-chat.ts";
 import { createOpenAiChatReader } from "./openai-chat.ts";
 import type { OpenAiDialect } from "./openai-dialect.ts";
 import { createEmbeddingsReader } from "./openai-embeddings.ts";
+import { createLiveReader } from "./openai-live.ts";
+import { createRealtimeReader } from "./openai-realtime.ts";
 import { createOpenAiResponsesReader } from "./openai-responses.ts";
+import { createResponsesSocketReader } from "./openai-responses-socket.ts";
 import { trimTrailingSlashes } from "./request-path.ts";
 import { createUnreadReader } from "./unread.ts";
 
 /** Opens an exchange with any server of the family. */
 export function openOpenAiExchange(exchange: ExchangeInfo, context: ReaderContext, dialect: OpenAiDialect): OpenedExchange {
-  if (exchange.protocol === "websocket") return openSocket(exchange, dialect);
+  if (exchange.protocol === "websocket") return openSocket(exchange, context, dialect);
   const endpoint = findEndpoint(exchange, dialect);
   return {
     api: `${dialect.id}.${endpoint.api}`,
@@ -113,11 +116,19 @@ function isBelow(path: string, collection: string): boolean {
   return slash > 0 && pathEndsWith(path.slice(0, slash), collection);
 }
 
-/** Sockets carry many responses each: opened here, read by readers of their own format. */
-function openSocket(exchange: ExchangeInfo, dialect: OpenAiDialect): OpenedExchange {
+/** Sockets carry many responses each, and are read message by message. What translates speech reports no usage. */
+function openSocket(exchange: ExchangeInfo, context: ReaderContext, dialect: OpenAiDialect): OpenedExchange {
   const path = trimTrailingSlashes(exchange.path);
-  if (pathEndsWith(path, "/responses")) return { api: `${dialect.id}.responses`, operation: "chat", isBillable: true, reader: undefined };
-  if (pathEndsWith(path, "/realtime")) return { api: `${dialect.id}.realtime`, operation: "realtime", isBillable: true, reader: undefined };
-  if (path.includes("/live/sessions")) return { api: `${dialect.id}.live`, operation: "realtime", isBillable: true, reader: undefined };
+  const common = { isBillable: true, reader: undefined };
+  if (pathEndsWith(path, "/responses")) {
+    return { ...common, api: `${dialect.id}.responses`, operation: "chat", socket: createResponsesSocketReader(exchange, context, dialect) };
+  }
+  if (pathEndsWith(path, "/realtime")) {
+    return { ...common, api: `${dialect.id}.realtime`, operation: "realtime", socket: createRealtimeReader(exchange, context, dialect) };
+  }
+  if (path.includes("/live/sessions")) {
+    return { ...common, api: `${dialect.id}.live`, operation: "realtime", socket: createLiveReader(exchange, context, dialect) };
+  }
+  if (pathEndsWith(path, "/realtime/translations")) return { ...common, api: `${dialect.id}.realtime`, operation: "translation" };
   return { api: `${dialect.id}.other`, operation: "other", isBillable: false, reader: undefined };
 }
