@@ -17,7 +17,10 @@ export function interception(settings: Settings, hosts: HostTable<Handler>): (ho
   };
 }
 
-/** The handlers by host: what the operator bound goes before the handlers' own hosts, and of those the embedder's come first. */
+/**
+ * The handlers by host: what the operator bound goes before the handlers' own hosts, and of those the embedder's come first.
+ * A host that a handler excepts is nobody's.
+ */
 export function hostTable(handlers: readonly Handler[], settings: Settings): HostTable<Handler> {
   const byId = new Map(handlers.toReversed().map((handler) => [handler.id, handler]));
   const bound = settings.interceptHosts.flatMap((rule): [string, Handler][] => {
@@ -30,9 +33,19 @@ export function hostTable(handlers: readonly Handler[], settings: Settings): Hos
     });
   });
   const own = handlers.flatMap((handler) => handler.hosts.map((host): [string, Handler] => [host, handler]));
+  const excepted = handlers.flatMap(({ exceptHosts = [] }) => exceptHosts.map((host): [string, typeof NOBODY] => [host, NOBODY]));
   // Of equal patterns the first wins.
-  return createHostTable([...bound, ...own]);
+  const table = createHostTable<Handler | typeof NOBODY>([...bound, ...own, ...excepted]);
+  return {
+    lookup(host, port) {
+      const owner = table.lookup(host, port);
+      return owner === NOBODY ? undefined : owner;
+    },
+  };
 }
+
+/** Stands where a wildcard would find a handler that does not want the host. */
+const NOBODY = Symbol("nobody's host");
 
 function pattern(rule: { readonly host: string; readonly port: number | undefined }): string {
   if (rule.port === undefined) return rule.host;

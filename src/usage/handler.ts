@@ -116,6 +116,8 @@ export interface Handler {
   readonly id: string;
   readonly kind: "model" | "connector";
   readonly hosts: readonly HostPattern[];
+  /** Hosts that a wildcard of `hosts` covers and that are no API of this handler's: nobody's, unless an operator binds them. */
+  readonly exceptHosts?: readonly HostPattern[];
   open(exchange: ExchangeInfo, context: ReaderContext): OpenedExchange;
   /** A JSON error body in this provider's own shape, so that its SDK raises a sensible exception. */
   errorBody?(error: { readonly status: number; readonly code: string; readonly message: string }): Record<string, unknown>;

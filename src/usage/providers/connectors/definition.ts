@@ -25,6 +25,8 @@ export interface ConnectorDefinition {
   readonly revision: string;
   /** Exact hosts win over wildcards, also those of other definitions. */
   readonly hosts: readonly HostPattern[];
+  /** Hosts under its wildcards with other things than the API: their connections pass as tunnels. */
+  readonly exceptHosts?: readonly HostPattern[];
   /** On a host with other APIs: only paths that begin with one of these are the connector's. Others pass unread. */
   readonly pathPrefixes?: readonly string[];
   /** Prefixes that are taken for others when a route is looked for. The first that fits counts, once. */

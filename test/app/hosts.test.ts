@@ -1,0 +1,34 @@
+import { describe, expect, it } from "vitest";
+
+import { hostTable, interception } from "../../src/app/hosts.ts";
+import { loadSettings } from "../../src/config/load.ts";
+import type { Settings } from "../../src/config/settings.ts";
+import type { Handler } from "../../src/usage/handler.ts";
+
+function handler(id: string, hosts: readonly string[], exceptHosts?: readonly string[]): Handler {
+  return { id, kind: "connector", hosts, ...(exceptHosts === undefined ? {} : { exceptHosts }), open: () => ({ api: id, operation: "other", isBillable: false, reader: undefined }) };
+}
+
+function settings(env: NodeJS.ProcessEnv = {}): Settings {
+  const result = loadSettings(env, { cwd: "/", isCheckout: false, homeDir: "/home/ada" });
+  if (!("settings" in result)) throw new Error("the settings have a fault");
+  return result.settings;
+}
+
+const talk = handler("talk", ["talk.example", "*.talk.example"], ["app.talk.example"]);
+
+describe("the table of hosts", () => {
+  it("finds an excepted host for nobody, and the hosts around it for their handler", () => {
+    const hosts = hostTable([talk], settings());
+    const isTerminated = interception(settings(), hosts);
+    expect(hosts.lookup("team.talk.example", 443)?.id).toBe("talk");
+    expect(hosts.lookup("app.talk.example", 443)).toBeUndefined();
+    expect([isTerminated("team.talk.example", 443), isTerminated("app.talk.example", 443)]).toEqual([true, false]);
+  });
+
+  it("lets another handler have it, and an operator bind it", () => {
+    expect(hostTable([talk, handler("app", ["app.talk.example"])], settings()).lookup("app.talk.example", 443)?.id).toBe("app");
+    const bound = hostTable([talk], settings({ TALLYMAN_INTERCEPT_HOSTS: "app.talk.example=talk" }));
+    expect(bound.lookup("app.talk.example", 443)?.id).toBe("talk");
+  });
+});
