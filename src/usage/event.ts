@@ -180,7 +180,7 @@ function tenths(milliseconds: number): number {
 }
 
 /** Response headers that name a request, the most specific first (model-usage.md section 6.3). */
-const REQUEST_ID_HEADERS = ["request-id", "x-request-id", "apim-request-id", "x-amzn-requestid", "x-ms-request-id", "x-generation-id"];
+const REQUEST_ID_HEADERS = ["request-id", "x-request-id", "x-slack-req-id", "apim-request-id", "x-amzn-requestid", "x-ms-request-id", "x-generation-id"];
 const MAX_REQUEST_ID_CHARS = 200;
 
 /** The provider's own id of the request, from the response head. */
