@@ -44,6 +44,36 @@ export function createMultipartReader(options: MultipartReaderOptions): Multipar
   return new PartReader(options);
 }
 
+/** A part of a body that is held. */
+export interface MultipartPart {
+  readonly headers: RawHeaders;
+  readonly body: Uint8Array;
+  readonly isWhole: boolean;
+}
+
+/** More parts than this of one body are stepped over. */
+export const MAX_PARTS = 1000;
+
+/** The parts of a body that is held whole, or up to a cut: the first `maxParts`. Bytes that are no multipart give none. Does not throw. */
+export function splitMultipart(bytes: Uint8Array, boundary: string, maxParts: number = MAX_PARTS): readonly MultipartPart[] {
+  const parts: MultipartPart[] = [];
+  let taken = 0;
+  const reader = createMultipartReader({
+    boundary,
+    onPart(headers) {
+      if (++taken > maxParts) return undefined;
+      const chunks: Uint8Array[] = [];
+      return {
+        push: (chunk) => void chunks.push(Uint8Array.from(chunk)),
+        end: (isWhole) => void parts.push({ headers, body: Buffer.concat(chunks), isWhole }),
+      };
+    },
+  });
+  reader.push(bytes);
+  reader.end();
+  return parts;
+}
+
 /** RFC 2046 allows 70 characters; clients have written more. */
 const MAX_BOUNDARY_CHARS = 256;
 

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { RawHeaders } from "../../../src/flow/headers.ts";
-import { boundaryOf, createMultipartReader, parameterOf } from "../../../src/usage/extract/multipart.ts";
+import { boundaryOf, createMultipartReader, parameterOf, splitMultipart } from "../../../src/usage/extract/multipart.ts";
 
 interface SeenPart {
   readonly headers: RawHeaders;
@@ -180,6 +180,14 @@ describe("a multipart reader", () => {
         expect(read(chunks)).toEqual({ isClosed: true, parts: contents.map((text) => ({ headers: [], content: text, isWhole: true })) });
       }),
     );
+  });
+
+  it("splits a body that is held, up to a number of parts", () => {
+    const seen = splitMultipart(Buffer.from(MIXED), "b").map(({ headers, body, isWhole }) => ({ headers, content: Buffer.from(body).toString(), isWhole }));
+    expect(seen).toEqual(PARTS);
+    expect(splitMultipart(Buffer.from(MIXED), "b", 2)).toHaveLength(2);
+    expect(splitMultipart(Buffer.from(MIXED).subarray(0, 100), "b").map(({ isWhole }) => isWhole)).toEqual([false]);
+    expect(splitMultipart(Buffer.from("no parts"), "b")).toEqual([]);
   });
 
   it("takes any bytes", () => {
