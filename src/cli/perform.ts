@@ -11,16 +11,17 @@ export type ProgramIo = Pick<CommandContext, "env" | "cwd" | "stdout" | "stderr"
 /** A command, ready to run. Resolves to the exit code. */
 export type Action = (context: CommandContext) => number | Promise<number>;
 
-/** Runs an action. Prints the settings' warnings, save for `serve`, which logs them. */
+/** Runs an action. Prints the settings' warnings, save for a `serve` that starts, which logs them. */
 export async function perform(io: ProgramIo, name: string, action: Action): Promise<number> {
   try {
     const loaded = loadSettings(io.env, { cwd: io.cwd, homeDir: io.homeDir, isCheckout: isCheckout() });
+    const { warnings } = loaded;
+    if (!loaded.ok || name !== "serve") for (const warning of warnings) io.stderr.write(`tallyman: warning: ${warning}\n`);
     if (!loaded.ok) {
       io.stderr.write(formatFaults(loaded.faults));
       return EXIT.usage;
     }
-    const { settings, origins, warnings } = loaded;
-    if (name !== "serve") for (const warning of warnings) io.stderr.write(`tallyman: warning: ${warning}\n`);
+    const { settings, origins } = loaded;
     const { env, cwd, stdout, stderr, isTerminal, now } = io;
     return await action({ settings, origins, warnings, env, cwd, stdout, stderr, isTerminal, now, version: packageVersion() });
   } catch (error) {

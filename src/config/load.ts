@@ -22,7 +22,7 @@ export type LoadResult =
       readonly origins: Readonly<Record<string, Origin>>;
       readonly warnings: readonly string[];
     }
-  | { readonly ok: false; readonly faults: readonly Fault[] };
+  | { readonly ok: false; readonly faults: readonly Fault[]; /** A misspelt name may be the cause of a fault. */ readonly warnings: readonly string[] };
 
 const PREFIX = "TALLYMAN_";
 const REDACTED = "(redacted)";
@@ -44,8 +44,9 @@ export function loadSettings(env: NodeJS.ProcessEnv, context: LoadContext): Load
   // Each value was read by the row of its name, so the names that are there have their types.
   const read = values as Partial<Settings>;
   faults.push(...crossFaults(read));
-  if (!isComplete(read) || faults.length > 0) return { ok: false, faults };
-  return { ok: true, settings: read, origins, warnings: [...unknownVariables(env), ...crossWarnings(read)] };
+  const warnings = unknownVariables(env);
+  if (!isComplete(read) || faults.length > 0) return { ok: false, faults, warnings };
+  return { ok: true, settings: read, origins, warnings: [...warnings, ...crossWarnings(read)] };
 }
 
 /** One message for a person: each fault with its name, its value and what is allowed. Ends with a line break. */

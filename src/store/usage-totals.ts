@@ -16,7 +16,7 @@ interface Sums {
 }
 
 export interface UsageTotals {
-  /** Adds one record. Events that are no usage, or outside the dimension (a connector by model), are passed over. */
+  /** Adds one record. Events that are no usage, cost nothing, or are outside the dimension (a connector by model) are passed over. */
   add(body: string, timeMs: number, isForDelivery: boolean): void;
   /** Days and hours by time, everything else by tokens, then requests, highest first. */
   rows(): UsageRow[];
@@ -35,10 +35,10 @@ export function createUsageTotals(by: UsageDimension | undefined): UsageTotals {
       const data = objectOf(event?.["data"]);
       if (event === undefined || data === undefined) return;
       const key = keyOf(by, textOrEmpty(event["type"]), data, timeMs);
-      if (key === undefined) return;
+      if (key === undefined || isFree(data, isForDelivery)) return;
       let sums = byKey.get(key);
       if (sums === undefined) byKey.set(key, (sums = emptySums()));
-      addEvent(sums, data, isForDelivery);
+      addEvent(sums, data);
     },
     rows: () => [...byKey].map(([key, sums]) => rowOf(key, sums)).toSorted(by === "day" || by === "hour" ? byTime : byTokens),
   };
@@ -76,12 +76,14 @@ function keyOf(by: UsageDimension | undefined, type: string, data: Record<string
   }
 }
 
-function addEvent(sums: Sums, data: Record<string, unknown>, isForDelivery: boolean): void {
+function isFree(data: Record<string, unknown>, isForDelivery: boolean): boolean {
+  return !isForDelivery && data["completeness"] === "complete" && Object.keys(objectOf(data["usage"]) ?? {}).length === 0;
+}
+
+function addEvent(sums: Sums, data: Record<string, unknown>): void {
   const usage = objectOf(data["usage"]) ?? {};
   const categories = Object.keys(usage);
   const completeness = data["completeness"];
-  const isFree = categories.length === 0 && completeness === "complete" && !isForDelivery;
-  if (isFree) return;
   sums.requests += 1;
   if (completeness === "partial") sums.partial += 1;
   if (completeness === "unknown") sums.unknown += 1;

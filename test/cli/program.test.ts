@@ -60,6 +60,12 @@ describe("the command line", () => {
     expect(stderr).toMatch(/2 settings are wrong[\s\S]*TALLYMAN_PORT is "x"[\s\S]*TALLYMAN_RETENTION is "y"/);
   });
 
+  it("names an unknown setting beside wrong ones: it may be what was meant", async () => {
+    const { code, stderr } = await tallyman(["serve"], { TALLYMAN_PORT: "x", TALLYMAN_RETENTON: "1d" });
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/the nearest is TALLYMAN_RETENTION[\s\S]*1 setting is wrong/);
+  });
+
   it("warns of an unknown setting and goes on", async () => {
     const { code, stderr } = await tallyman(["config"], { TALLYMAN_PROT: "1" });
     expect([code, stderr]).toEqual([0, "tallyman: warning: TALLYMAN_PROT is not a setting and is ignored; the nearest is TALLYMAN_PORT.\n"]);

@@ -25,7 +25,7 @@ async function storeWithUsage(): Promise<Awaited<ReturnType<typeof openTestStore
     record("3", { timeMs: DAY + HOUR_MS, data: { ...sonnet, meter: "openai", request_model: "gpt", response_model: null, agent_id: null, usage: { output_tokens: 100 }, totals: { input_tokens: 0, output_tokens: 100, total_tokens: 100 } } }),
     record("4", { timeMs: DAY + 25 * HOUR_MS, type: "connector.usage.v1", data: { meter: "x", agent_id: "a1", usage: { "posts.read": 12 }, billable: false } }),
     record("5", { timeMs: DAY + 25 * HOUR_MS, data: { ...sonnet, completeness: "unknown" } }),
-    record("6", { timeMs: DAY + 25 * HOUR_MS, delivery: "none", data: sonnet }),
+    record("6", { timeMs: DAY + 25 * HOUR_MS, delivery: "none", data: { ...sonnet, request_model: "only-free", response_model: null } }),
     record("7", { timeMs: DAY + 25 * HOUR_MS, type: "budget.threshold.v1" }),
     { ...record("8", { timeMs: DAY }), body: "no JSON" },
   ]);
