@@ -5,3 +5,4 @@ describeSocketContract("openai", handlers);
 describeSocketContract("openai-compatible", handlers);
 describeSocketContract("gemini", handlers);
 describeSocketContract("vertex", handlers);
+describeSocketContract("codex", handlers);
