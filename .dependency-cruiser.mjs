@@ -19,7 +19,8 @@ const PROVIDERS = "^src/usage/providers/";
 const NOT_A_PROVIDER = [
   "^src/usage/providers/index\\.ts$",
   "^src/usage/providers/protocols/",
-  "^src/usage/providers/connectors/(definition|interpreter|mcp)\\.ts$",
+  "^src/usage/providers/connectors/(definition|mcp)\\.ts$",
+  "^src/usage/providers/connectors/interpreter/",
 ];
 
 const layers = [

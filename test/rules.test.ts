@@ -56,7 +56,7 @@ const ALLOWED: readonly (readonly [file: string, specifier: string])[] = [
   ["src/usage/providers/anthropic.ts", "./protocols/anthropic-messages.ts"],
   ["src/usage/providers/protocols/anthropic-messages.ts", "../../extract/sse.ts"],
   ["src/usage/providers/connectors/x.ts", "./x-routes.ts"],
-  ["src/usage/providers/connectors/slack.ts", "./interpreter.ts"],
+  ["src/usage/providers/connectors/slack.ts", "./interpreter/compile-connectors.ts"],
   ["src/usage/extract/sse.ts", "../../flow/flow.ts"],
 ];
 

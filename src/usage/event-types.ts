@@ -104,6 +104,8 @@ export interface ConnectorEventData extends Owner, Verdict, Timing {
   readonly status: number | null;
   /** Counts by the connector's categories ("posts.read"). */
   readonly usage: ConnectorUsage;
+  /** Facts beside the counts ("error_reason": "quotaExceeded"). Absent where there are none. */
+  readonly dims?: Readonly<Record<string, string>>;
 }
 
 export type ModelUsageEvent = Envelope<"llm.usage.v1", ModelEventData>;

@@ -97,6 +97,7 @@ export function createEventBuilder(options: EventBuilderOptions): EventBuilder {
           request_id: ending.requestId,
           status: ending.status,
           usage: "connectorUsage" in reading ? reading.connectorUsage : {},
+          ...("dims" in reading && reading.dims !== undefined ? { dims: reading.dims } : {}),
           ...outcome,
           cost: null,
           ...timing,

@@ -158,6 +158,8 @@ export interface ModelReading extends MeasuredBase {
 export interface ConnectorReading extends MeasuredBase {
   readonly route: string;
   readonly connectorUsage: ConnectorUsage;
+  /** Facts beside the counts, of few values each: never text, names or addresses. */
+  readonly dims?: Readonly<Record<string, string>>;
 }
 
 /** The exchange happened and costs nothing (an error, a count, a list, a poll). */
@@ -168,6 +170,8 @@ export interface FreeReading {
   readonly responseModel?: string | null;
   readonly responseId?: string | null;
   readonly route?: string;
+  /** As of a ConnectorReading. */
+  readonly dims?: Readonly<Record<string, string>>;
   readonly streamed?: boolean;
 }
 

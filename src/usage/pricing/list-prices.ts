@@ -56,7 +56,6 @@ const PROVIDER_OF_METER: Readonly<Record<string, string>> = {
   xai: "x-ai",
   moonshot: "moonshotai",
   "azure-openai": "azure",
-  codex: "openai",
   copilot: "github-copilot",
 };
 

@@ -1,6 +1,6 @@
 /**
  * What is looked for in JSON documents of one kind, compiled once: the tree of wanted paths, and what is to be found
- * out at each of its places. Knows no text: probes.ts keeps the findings, json-probe.ts reads the bytes.
+ * out at each of its places. Knows no text: probes.ts keeps the findings.
  */
 
 import { compilePaths } from "../../../extract/json-path.ts";

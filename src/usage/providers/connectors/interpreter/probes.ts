@@ -1,19 +1,18 @@
 /**
  * The findings in one JSON document (or in a run of records): lengths, first scalars, presence, counts by key. Fed
- * either by json-probe.ts as bytes pass or with a parsed document. Memory depends on the plan, never on the document.
+ * either by a JSON walk as bytes pass or with a parsed document. Memory depends on the plan, never on the document.
  */
 
 import { leadsOn, nodeOfBytes, nodeOfText } from "../../../extract/json-path.ts";
 import type { PathNode } from "../../../extract/json-path.ts";
+import type { JsonVisitor } from "../../../extract/json-walk.ts";
 import { MAX_UNKNOWN_KEYS } from "../definition.ts";
 import type { Path, Scalar } from "../definition.ts";
+import { toNumber } from "./numbers.ts";
 import type { IdSource, PlaceRole, ProbePlan } from "./probe-plan.ts";
 
 /** Called for each id as it passes; `key`: of the mapped object, where the source is of a map. */
 export type OnId = (source: IdSource, key: string | undefined, id: string) => void;
-
-/** Stands for a string that is too long to be told. */
-export const LONG_STRING = Symbol("long string");
 
 /** The key that stands for keys that are not names, and for those beyond the bound. */
 export const OTHER_KEY = "_other";
@@ -35,12 +34,13 @@ interface Frame {
   key: string | undefined;
 }
 
-export class Probes {
+export class Probes implements JsonVisitor {
   private readonly plan: ProbePlan;
   private readonly onId: OnId | undefined;
   private readonly items: number[];
   private readonly keyCounts: number[];
   private readonly firsts: (Scalar | undefined)[];
+  private readonly numbers: (number | undefined)[];
   private readonly isPresent: boolean[];
   private readonly keyItems: Map<string, number>[];
   private frames: Frame[] = [];
@@ -54,6 +54,7 @@ export class Probes {
     this.items = Array.from<number>({ length: size }).fill(0);
     this.keyCounts = Array.from<number>({ length: size }).fill(0);
     this.firsts = Array.from({ length: size });
+    this.numbers = Array.from({ length: size });
     this.isPresent = Array.from<boolean>({ length: size }).fill(false);
     this.keyItems = Array.from({ length: plan.mapIndex.size }, () => new Map());
     this.pending = plan.root;
@@ -73,6 +74,11 @@ export class Probes {
     return this.at(this.firsts, path);
   }
 
+  /** The first scalar that is a finite number, or is one in a string. */
+  number(path: Path): number | undefined {
+    return this.at(this.numbers, path);
+  }
+
   /** Whether a match that is not null was found. */
   has(path: Path): boolean {
     return this.at(this.isPresent, path) === true;
@@ -82,6 +88,17 @@ export class Probes {
   byKey(path: Path): ReadonlyMap<string, number> {
     const index = this.plan.mapIndex.get(path);
     return (index === undefined ? undefined : this.keyItems[index]) ?? NO_KEYS;
+  }
+
+  /** Forgets what was found. */
+  clear(): void {
+    this.items.fill(0);
+    this.keyCounts.fill(0);
+    this.firsts.fill(undefined);
+    this.numbers.fill(undefined);
+    this.isPresent.fill(false);
+    for (const counts of this.keyItems) counts.clear();
+    this.restart();
   }
 
   /** Adds the findings in a parsed document. */
@@ -143,13 +160,16 @@ export class Probes {
     this.pending = nodeOfText(frame.node, text);
   }
 
-  scalar(value: Scalar | null | typeof LONG_STRING): void {
+  /** undefined: a string that is too long to be told. */
+  scalar(value: Scalar | null | undefined): void {
     const role = this.pendingRole();
     this.countMember();
     if (role === undefined || value === null) return;
     for (const index of role.paths) {
       this.isPresent[index] = true;
-      if (value !== LONG_STRING) this.firsts[index] ??= value;
+      if (value === undefined) continue;
+      this.firsts[index] ??= value;
+      this.numbers[index] ??= toNumber(value);
     }
     if (role.ids.length > 0 && (typeof value === "string" || typeof value === "number")) this.tellIds(role, String(value));
   }

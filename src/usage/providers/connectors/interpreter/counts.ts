@@ -1,0 +1,60 @@
+/** Counts by category of one exchange (of a stream: since the last reading). Bounded in the number of categories. */
+
+import type { ConnectorUsage } from "../../../categories.ts";
+import { MAX_UNKNOWN_KEYS } from "../definition.ts";
+import type { MapMeter } from "../definition.ts";
+import { OTHER_KEY } from "./probes.ts";
+
+/** Categories of one exchange that hooks may name; further ones are left out. Far more than any connector has. */
+const MAX_CATEGORIES = 256;
+
+export class Counts {
+  private readonly byCategory = new Map<string, number>();
+  /** Keys of map meters that no map names; kept over the whole exchange. */
+  private readonly unknownKeys = new Set<string>();
+  private hasEstimate = false;
+
+  /** Adds a count; one that is not positive and finite is left out. */
+  add(category: string, count: number | undefined, isEstimated = false): void {
+    if (count === undefined || !Number.isFinite(count) || count <= 0) return;
+    const before = this.byCategory.get(category);
+    if (before === undefined && this.byCategory.size >= MAX_CATEGORIES) return;
+    this.byCategory.set(category, (before ?? 0) + count);
+    if (isEstimated) this.hasEstimate = true;
+  }
+
+  /** Raises a category to a count that is an estimate, where less was seen. */
+  raise(category: string, count: number | undefined): void {
+    this.add(category, count === undefined ? undefined : count - (this.byCategory.get(category) ?? 0), true);
+  }
+
+  addKeys(meter: MapMeter, byKey: ReadonlyMap<string, number>): void {
+    for (const [key, count] of byKey) this.add(this.categoryOf(meter, key), count);
+  }
+
+  /** The category of a mapped object's key. The key is one that Probes told. */
+  categoryOf({ map, unknown }: MapMeter, key: string): string {
+    const named = Object.hasOwn(map, key) ? map[key] : undefined;
+    if (named !== undefined) return named;
+    const isNew = key !== OTHER_KEY && !this.unknownKeys.has(key);
+    const isOver = isNew && this.unknownKeys.size >= MAX_UNKNOWN_KEYS;
+    if (isNew && !isOver) this.unknownKeys.add(key);
+    return unknown.replaceAll("{key}", isOver ? OTHER_KEY : key);
+  }
+
+  get isEstimated(): boolean {
+    return this.hasEstimate;
+  }
+
+  get isEmpty(): boolean {
+    return this.byCategory.size === 0;
+  }
+
+  /** Whole numbers, a fraction rounded up, at most 2^53-1; then it begins anew. */
+  take(): ConnectorUsage {
+    const usage = Object.fromEntries(Array.from(this.byCategory, ([category, count]) => [category, Math.min(Math.ceil(count), Number.MAX_SAFE_INTEGER)]));
+    this.byCategory.clear();
+    this.hasEstimate = false;
+    return usage;
+  }
+}

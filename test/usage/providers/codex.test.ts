@@ -1,4 +1,0 @@
-import { handlers } from "../../../src/usage/providers/index.ts";
-import { describeHandlerContract } from "../../support/handler-contract.ts";
-
-describeHandlerContract("codex", handlers);
