@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
+import { seeded } from "../../test/support/seeded.ts";
 import { runStream, type Outcome } from "./client.ts";
 import type { Held } from "./proxy.ts";
 import { startSoakUpstream } from "./upstream.ts";
@@ -113,15 +114,4 @@ function show(when: string, held: Held): void {
 
 function mebibytes(bytes: number): number {
   return Math.round(bytes / MEBIBYTE);
-}
-
-/** Mulberry32: the same aborts for the same seed. */
-function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
