@@ -12,7 +12,7 @@ import { buildAdmin } from "./app/admin.ts";
 import { followOutbox, startDelivery } from "./app/delivery.ts";
 import { createDrain, DRAINING, type DrainReport } from "./app/drain.ts";
 import { buildGate } from "./app/gate.ts";
-import { hostTable, interception } from "./app/hosts.ts";
+import { hostTable, interception, recognition } from "./app/hosts.ts";
 import { buildMeter } from "./app/metering.ts";
 import type { AppOptions, Parts } from "./app/parts.ts";
 import { rateLimited } from "./app/rate-limit.ts";
@@ -54,6 +54,7 @@ export async function startApp(options: AppOptions): Promise<App> {
   for (const variable of withoutEffect(settings)) logger.warn(`${variable} is set and checked, and has no effect in this version`);
   const handlers = [...(options.meters ?? []), ...standardHandlers];
   const hosts = hostTable(handlers, settings);
+  const recognize = recognition(handlers, settings);
   const prices = await loadPrices(options);
   const authority = await loadOrCreateAuthority(settings.caDir);
   const extraCaPem = settings.upstreamCaFile === undefined ? undefined : await readFile(settings.upstreamCaFile, "utf8");
@@ -66,7 +67,7 @@ export async function startApp(options: AppOptions): Promise<App> {
   });
   const undo: (() => Promise<unknown>)[] = [() => store.close()];
   try {
-    return await join({ options, hosts, prices, authority, extraCaPem, store, undo });
+    return await join({ options, hosts, recognize, prices, authority, extraCaPem, store, undo });
   } catch (error) {
     for (const step of undo.toReversed()) await step().catch(() => undefined);
     throw error;
@@ -111,7 +112,7 @@ async function join(parts: Parts): Promise<App> {
     idleTimeoutMs: settings.upstreamIdleTimeoutMs,
     observer: meter,
     editor: settings.includeUsage ? createIncludeUsage(hosts) : undefined,
-    gate: buildGate(options, hosts, counters, delivery !== undefined),
+    gate: buildGate(parts, counters, delivery !== undefined),
     closedFor: () => (state.isDraining ? DRAINING : undefined),
     now,
     onProxyAnswer: (code) => metrics.proxyError(code),

@@ -3,16 +3,15 @@
 import type { Logger } from "pino";
 
 import type { FlowGate, FlowHead, Refusal } from "../flow/flow.ts";
-import type { HostTable } from "../flow/route.ts";
-import type { Counters, Handler } from "../usage/index.ts";
-import type { AppOptions, BillingGate } from "./parts.ts";
+import type { Counters } from "../usage/index.ts";
+import type { BillingGate, Parts } from "./parts.ts";
 
-export function buildGate(options: AppOptions, hosts: HostTable<Handler>, counters: Counters, hasReceiver: boolean): FlowGate {
+export function buildGate({ options, hosts, recognize }: Pick<Parts, "options" | "hosts" | "recognize">, counters: Counters, hasReceiver: boolean): FlowGate {
   const { queueFull, queueMaxEvents } = options.settings;
   const { billingGate } = options;
   return {
     admit(head) {
-      if (hosts.lookup(head.host, head.port) === undefined) return undefined;
+      if (hosts.lookup(head.host, head.port) === undefined && recognize?.(head) === undefined) return undefined;
       if (hasReceiver && queueFull === "block" && counters.snapshot().reports >= queueMaxEvents) return QUEUE_FULL;
       return billingGate === undefined ? undefined : askBillingGate(billingGate, head, options.logger);
     },

@@ -3,7 +3,7 @@
 import { nearest } from "../config/nearest.ts";
 import type { Settings } from "../config/settings.ts";
 import { createHostTable, type HostTable } from "../flow/route.ts";
-import type { Handler } from "../usage/index.ts";
+import { createRecognition, type Handler, type Recognition } from "../usage/index.ts";
 import { StartError } from "./start-error.ts";
 
 /** Which hosts have their TLS terminated. */
@@ -15,6 +15,11 @@ export function interception(settings: Settings, hosts: HostTable<Handler>): (ho
     if (settings.intercept === "all" || further.lookup(host, port) === true) return true;
     return settings.intercept === "metered" && hosts.lookup(host, port) !== undefined;
   };
+}
+
+/** Under TALLYMAN_INTERCEPT=all: whose protocol a host speaks that is nobody's. Else such hosts pass unwatched. */
+export function recognition(handlers: readonly Handler[], settings: Settings): Recognition | undefined {
+  return settings.intercept === "all" ? createRecognition(handlers) : undefined;
 }
 
 /**

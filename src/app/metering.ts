@@ -23,7 +23,7 @@ import type { AppOptions, MeterParts, Parts } from "./parts.ts";
 const COMMIT_WAIT_MS = 250;
 
 export function buildMeter(parts: Parts, { counters, metrics, tracker, feed, tokenizer, hasReceiver, now }: MeterParts): ReturnType<typeof createMeter> {
-  const { options, store, hosts, prices } = parts;
+  const { options, store, hosts, recognize, prices } = parts;
   const { settings, logger } = options;
   const operator: Attribution = {
     orgId: settings.orgId ?? null,
@@ -37,6 +37,7 @@ export function buildMeter(parts: Parts, { counters, metrics, tracker, feed, tok
   const jobsFor = createPendingJobs(store, now);
   return createMeter({
     hosts,
+    recognize,
     attribute: (head) => withCallerType(attribute(operator, head), head, options),
     isBillable: (meter, head) => isBillable(meter, head.headers),
     events: createEventBuilder({

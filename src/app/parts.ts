@@ -9,7 +9,7 @@ import type { FlowFeed } from "../admin/flow-feed.ts";
 import type { Metrics } from "../admin/metrics.ts";
 import type { CertificateAuthority } from "../proxy/certificate-authority.ts";
 import type { DurableStore } from "../store/client.ts";
-import type { Counters, Handler, PriceBook, Tokenizer, Tracker, UsageEvent } from "../usage/index.ts";
+import type { Counters, Handler, PriceBook, Recognition, Tokenizer, Tracker, UsageEvent } from "../usage/index.ts";
 
 /** A gate of the embedder: undefined lets the request pass; a text refuses it (403 request_denied). */
 export type BillingGate = (head: FlowHead) => string | undefined | Promise<string | undefined>;
@@ -36,6 +36,8 @@ export interface AppOptions {
 export interface Parts {
   readonly options: AppOptions;
   readonly hosts: HostTable<Handler>;
+  /** Undefined: a host that is nobody's passes unwatched. */
+  readonly recognize: Recognition | undefined;
   readonly prices: PriceBook;
   readonly authority: CertificateAuthority;
   readonly extraCaPem: string | undefined;

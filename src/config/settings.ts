@@ -80,7 +80,7 @@ export const SETTINGS = {
   caDir: directory(["TALLYMAN_CA_DIR", "Certificates and interception", "Holds `ca.pem` (public) and `ca.key`. Made at the first start; an existing pair is used."], "certs"),
   leafTtlMs: setting(["TALLYMAN_LEAF_TTL", "Certificates and interception", "Lifetime of the certificates made for intercepted hosts."], scalar.duration("1m", "825d"), "72h"),
   intercept: setting(
-    ["TALLYMAN_INTERCEPT", "Certificates and interception", "Hosts whose TLS is terminated: those that a meter knows, all, or none. The others are tunnelled untouched."],
+    ["TALLYMAN_INTERCEPT", "Certificates and interception", "Hosts whose TLS is terminated: those that a meter knows, all, or none. The others are tunnelled untouched. Under `all` an unknown host that speaks a known protocol on a known path is metered too."],
     scalar.choice("metered", "all", "none"), "metered",
   ),
   interceptHosts: list(

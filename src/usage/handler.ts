@@ -119,6 +119,8 @@ export interface Handler {
   /** Hosts that a wildcard of `hosts` covers and that are no API of this handler's: nobody's, unless an operator binds them. */
   readonly exceptHosts?: readonly HostPattern[];
   open(exchange: ExchangeInfo, context: ReaderContext): OpenedExchange;
+  /** Whether a flow to a host that nobody has named is of this handler's protocol, by its path (TALLYMAN_INTERCEPT=all). Left out: never. */
+  recognizes?(exchange: Pick<ExchangeInfo, "protocol" | "method" | "path">): boolean;
   /** A JSON error body in this provider's own shape, so that its SDK raises a sensible exception. */
   errorBody?(error: { readonly status: number; readonly code: string; readonly message: string }): Record<string, unknown>;
 }

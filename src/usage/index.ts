@@ -12,6 +12,7 @@ export { createIncludeUsage } from "./include-usage.ts";
 export { createMeter, type ActiveFlow } from "./meter.ts";
 export { createPendingJobs } from "./pending-jobs.ts";
 export { createPriceBook, type PriceBook } from "./pricing/price-book.ts";
+export { createRecognition, type Recognition } from "./recognition.ts";
 export { handlers } from "./providers/index.ts";
 export { createTracker, type Tracker, type TrackerDimension, type UsageSubscriber, type UsageTally } from "./tracker.ts";
 export { createDelivery, type Delivery } from "./webhook/delivery.ts";

@@ -15,12 +15,15 @@ import { reportFault } from "./fault.ts";
 import { FlowReading, type FlowReadingOptions } from "./flow-reading.ts";
 import { openFlow } from "./flow-opening.ts";
 import type { Handler, Reading } from "./handler.ts";
+import type { Recognition } from "./recognition.ts";
 import { createSettlement, isolate, type Settlement, type SettlementOptions } from "./settlement.ts";
 import { SocketFlow } from "./socket-flow.ts";
 import { createWorkQueue, type WorkQueue } from "./work-queue.ts";
 
 export interface MeterOptions extends FlowReadingOptions, SettlementOptions {
   readonly hosts: HostTable<Handler>;
+  /** The handler of a flow whose host is nobody's. Left out: such flows pass unwatched. */
+  readonly recognize?: Recognition | undefined;
   readonly events: EventBuilder;
   readonly store: Pick<Store, "begin" | "commit" | "recordGap" | "failure">;
   readonly counters: Counters;
@@ -53,11 +56,12 @@ export function createMeter(options: MeterOptions): FlowObserver {
     ended: createWorkQueue({ gatherMs: options.isStrict ? 0 : RELAXED_GATHER_MS, monotonicMs: options.monotonicMs }),
     keptBytes: 0,
   };
+  const handlerOf = (head: FlowHead): Handler | undefined => options.hosts.lookup(head.host, head.port) ?? options.recognize?.(head);
   return {
     isMetered: (host, port) => options.hosts.lookup(host, port) !== undefined,
     open(head) {
       try {
-        const handler = options.hosts.lookup(head.host, head.port);
+        const handler = handlerOf(head);
         if (handler === undefined) return undefined;
         if (head.protocol === "websocket") return new SocketFlow(head, openFlow(handler, head, options), { options, settlement: shared.settlement });
         return new MeteredFlow(head, new FlowReading(handler, head, options), shared);
@@ -68,7 +72,7 @@ export function createMeter(options: MeterOptions): FlowObserver {
     },
     errorShape(head, error) {
       try {
-        return options.hosts.lookup(head.host, head.port)?.errorBody?.(error);
+        return handlerOf(head)?.errorBody?.(error);
       } catch (fault) {
         reportFault(options.logger, "error body", fault);
         return undefined;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { hostTable, interception } from "../../src/app/hosts.ts";
+import { hostTable, interception, recognition } from "../../src/app/hosts.ts";
 import { loadSettings } from "../../src/config/load.ts";
 import type { Settings } from "../../src/config/settings.ts";
 import type { Handler } from "../../src/usage/handler.ts";
@@ -30,5 +30,16 @@ describe("the table of hosts", () => {
     expect(hostTable([talk, handler("app", ["app.talk.example"])], settings()).lookup("app.talk.example", 443)?.id).toBe("app");
     const bound = hostTable([talk], settings({ TALLYMAN_INTERCEPT_HOSTS: "app.talk.example=talk" }));
     expect(bound.lookup("app.talk.example", 443)?.id).toBe("talk");
+  });
+});
+
+describe("hosts that nobody has named", () => {
+  const known: Handler = { ...talk, recognizes: ({ path }) => path === "/talk" };
+  const head = { protocol: "http", method: "POST", target: "/talk?x=1" } as const;
+
+  it("are recognized by their paths under `all` alone", () => {
+    expect(recognition([known], settings({ TALLYMAN_INTERCEPT: "all" }))?.(head)?.id).toBe("talk");
+    expect(recognition([known], settings({ TALLYMAN_INTERCEPT: "all" }))?.({ ...head, target: "/other" })).toBeUndefined();
+    for (const intercept of ["metered", "none"]) expect(recognition([known], settings({ TALLYMAN_INTERCEPT: intercept }))).toBeUndefined();
   });
 });

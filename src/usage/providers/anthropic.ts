@@ -18,6 +18,7 @@ export const anthropic: Handler = {
   kind: "model",
   hosts: HOSTS,
   open: (exchange, context) => openExchange(exchange, context),
+  recognizes: ({ protocol, method, path }) => protocol === "http" && method === "POST" && pathEndsWith(trimTrailingSlashes(path), "/v1/messages"),
   errorBody: anthropicErrorBody,
 };
 

@@ -24,8 +24,11 @@ export const bedrock: Handler = {
   kind: "model",
   hosts: BEDROCK_HOSTS,
   open: (exchange, context) => openExchange(exchange, context),
+  recognizes: ({ protocol, method, path }) => protocol === "http" && method === "POST" && KNOWN_PATH.test(path),
   errorBody,
 };
+
+const KNOWN_PATH = /\/model\/[^/]+\/(?:invoke|invoke-with-response-stream|converse|converse-stream)$/;
 
 /** `bedrock-mantle.REGION.api.aws` (/openai/v1, /v1, /anthropic/v1), and the same paths on the runtime's hosts. */
 const OPENAI_SHAPED: OpenAiDialect = {

@@ -26,6 +26,7 @@ export const cohere: Handler = {
   kind: "model",
   hosts: ["api.cohere.com", "api.cohere.ai"],
   open: (exchange, context) => openExchange(exchange, context),
+  recognizes: ({ protocol, method, path }) => protocol === "http" && method === "POST" && /\/v2\/(?:chat|embed|rerank)\/?$/.test(path),
   errorBody: ({ message }) => ({ message }),
 };
 

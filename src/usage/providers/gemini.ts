@@ -21,8 +21,12 @@ export const gemini: Handler = {
   kind: "model",
   hosts: HOSTS,
   open: (exchange, context) => openExchange(exchange, context),
+  recognizes: ({ protocol, method, path }) => (protocol === "http" ? method === "POST" && KNOWN_PATH.test(path) : SOCKET_PATH.test(path)),
   errorBody: googleErrorBody,
 };
+
+const KNOWN_PATH = /\/models\/[^/:]+:(?:generateContent|streamGenerateContent|embedContent|batchEmbedContents)$/;
+const SOCKET_PATH = /\/ws\/google\.[a-z0-9.]+\.(?:GenerativeService\.|LlmBidiService\/)BidiGenerateContent(?:Constrained)?$/;
 
 function openExchange(exchange: ExchangeInfo, context: ReaderContext): OpenedExchange {
   if (exchange.protocol === "http" && exchange.path.includes("/openai/")) return openOpenAiExchange(exchange, context, OPENAI_PATHS);

@@ -35,6 +35,7 @@ export const ollama: Handler = {
   kind: "model",
   hosts: [...LOCAL_HOSTS, CLOUD_HOST],
   open: (exchange, context) => openExchange(exchange, context),
+  recognizes: ({ protocol, method, path }) => protocol === "http" && method === "POST" && /\/api\/(?:chat|generate|embed)\/?$/.test(path),
   /** Its own shape is `{"error": text}`, which the proxy's error object takes the place of. */
   errorBody: openAiErrorBody,
 };

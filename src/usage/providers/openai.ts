@@ -30,5 +30,10 @@ export const openai: Handler = {
     const isOwnHost = HOSTS.some((pattern) => hostMatches(pattern, exchange.host, exchange.port));
     return openOpenAiExchange(exchange, context, isOwnHost ? OPENAI : GATEWAY);
   },
+  recognizes: ({ protocol, method, path }) => (protocol === "websocket" ? SOCKET_PATH.test(path) : method === "POST" && KNOWN_PATH.test(path)),
   errorBody: openAiErrorBody,
 };
+
+/** Paths that hardly anything else has: a shorter end, such as /responses, is other APIs' too. */
+const KNOWN_PATH = /\/(?:chat\/completions|v1\/(?:completions|responses|responses\/compact|embeddings|images\/(?:generations|edits)|audio\/(?:transcriptions|translations|speech)))\/?$/;
+const SOCKET_PATH = /\/v1\/(?:responses|realtime)\/?$/;
