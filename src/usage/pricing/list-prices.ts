@@ -56,6 +56,7 @@ const PROVIDER_OF_METER: Readonly<Record<string, string>> = {
   xai: "x-ai",
   moonshot: "moonshotai",
   "azure-openai": "azure",
+  codex: "openai",
   copilot: "github-copilot",
 };
 

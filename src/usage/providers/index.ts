@@ -2,7 +2,9 @@
 
 import type { Handler } from "../handler.ts";
 import { anthropic } from "./anthropic.ts";
+import { azure } from "./azure.ts";
 import { bedrock } from "./bedrock.ts";
+import { codex } from "./codex.ts";
 import { cohere } from "./cohere.ts";
 import { gemini } from "./gemini.ts";
 import { ollama } from "./ollama.ts";
@@ -10,4 +12,4 @@ import { openai } from "./openai.ts";
 import { openAiCompatible } from "./openai-compatible.ts";
 import { vertex } from "./vertex.ts";
 
-export const handlers: readonly Handler[] = [anthropic, openai, gemini, vertex, bedrock, cohere, ollama, ...openAiCompatible];
+export const handlers: readonly Handler[] = [anthropic, openai, azure, codex, gemini, vertex, bedrock, cohere, ollama, ...openAiCompatible];

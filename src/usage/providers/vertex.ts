@@ -4,7 +4,7 @@
  */
 
 import { pathEndsWith } from "../../flow/route.ts";
-import type { ExchangeInfo, Handler, OpenedExchange, Reader, ReaderContext, Reading } from "../handler.ts";
+import type { ExchangeInfo, Handler, OpenedExchange, Reader, ReaderContext } from "../handler.ts";
 import { createAnthropicMessagesReader } from "./protocols/anthropic-messages.ts";
 import { openGeminiExchange } from "./protocols/gemini-endpoints.ts";
 import { googleErrorBody } from "./protocols/gemini-error.ts";
@@ -12,6 +12,7 @@ import { geminiOpenAiDialect } from "./protocols/gemini-openai.ts";
 import { geminiPath } from "./protocols/gemini-path.ts";
 import { createOpenAiChatReader } from "./protocols/openai-chat.ts";
 import { openOpenAiExchange } from "./protocols/openai-endpoints.ts";
+import { withRequestModel } from "./protocols/request-model.ts";
 import { trimTrailingSlashes } from "./protocols/request-path.ts";
 import { createUnreadReader } from "./protocols/unread.ts";
 
@@ -63,23 +64,4 @@ function isOpenAiPath(path: string): boolean {
 
 function billable(api: string, operation: string, reader: Reader): OpenedExchange {
   return { api: `${ID}.${api}`, operation, isBillable: true, reader };
-}
-
-/** A reader whose request body does not name the model: the path does. */
-function withRequestModel(reader: Reader, model: string | null): Reader {
-  return {
-    requestData: (chunk) => reader.requestData?.(chunk),
-    response: (head) => reader.response(head),
-    push: (chunk) => reader.push(chunk),
-    // What comes after the first is usage of other models inside the response.
-    end: (end) => reader.end(end).map((reading, index) => (index === 0 ? named(reading, model) : reading)),
-  };
-}
-
-function named(reading: Reading, model: string | null): Reading {
-  if (model === null || !("requestModel" in reading) || reading.requestModel !== null) return reading;
-  if (reading.kind !== "measured") return { ...reading, requestModel: model };
-  const { anomalies = [], ...rest } = reading;
-  const others = anomalies.filter((anomaly) => anomaly !== "model_missing");
-  return { ...rest, requestModel: model, ...(others.length > 0 ? { anomalies: others } : {}) };
 }

@@ -35,6 +35,21 @@ describe("the list of handlers", () => {
     ["api.anthropic.com", "anthropic"],
     ["api.openai.com", "openai"],
     ["eu.api.openai.com", "openai"],
+    ["aws-external-anthropic.us-east-1.api.aws", "anthropic"],
+    ["acme.openai.azure.com", "azure-openai"],
+    ["acme.cognitiveservices.azure.com", "azure-openai"],
+    ["acme.services.ai.azure.com", "azure-openai"],
+    ["acme.azure-api.net", "azure-openai"],
+    ["chatgpt.com", "codex"],
+    ["cloudcode-pa.googleapis.com", "gemini"],
+    ["daily-cloudcode-pa.sandbox.googleapis.com", "gemini"],
+    ["aiplatform.eu.rep.googleapis.com", "vertex"],
+    ["bedrock-mantle.us-east-1.api.aws", "bedrock"],
+    ["bedrock-runtime-fips.us-gov-west-1.amazonaws.com", "bedrock"],
+    ["bedrock-runtime.cn-north-1.amazonaws.com.cn", "bedrock"],
+    ["api.cohere.ai", "cohere"],
+    ["api.individual.githubcopilot.com", "github-copilot"],
+    ["models.inference.ai.azure.com", "github-models"],
     ["openrouter.ai", "openrouter"],
     ["api.x.ai", "xai"],
     ["api.groq.com", "groq"],
@@ -119,8 +134,8 @@ describe("an exchange is told by method and path", () => {
 
 describe("answers that no reader knows", () => {
   it("are unmeasured when they succeed and free when they fail", () => {
-    expect(read(open("api.openai.com", "POST", "/v1/audio/speech"), {}, "ID3")).toEqual([{ kind: "unmeasured", reason: "format_not_read" }]);
-    expect(read(open("api.openai.com", "POST", "/v1/audio/speech"), { status: 400 }, "{}")).toEqual([{ kind: "free", reason: "error_status" }]);
+    expect(read(open("api.openai.com", "POST", "/v1/videos/extensions"), {}, "ID3")).toEqual([{ kind: "unmeasured", reason: "format_not_read" }]);
+    expect(read(open("api.openai.com", "POST", "/v1/videos/extensions"), { status: 400 }, "{}")).toEqual([{ kind: "free", reason: "error_status" }]);
   });
 
   it("are unmeasured when a chat endpoint answers with a page", () => {

@@ -10,6 +10,7 @@ import { createGeminiCacheReader } from "./gemini-caches.ts";
 import { createGeminiContentReader } from "./gemini-content.ts";
 import { createGeminiEmbeddingsReader } from "./gemini-embeddings.ts";
 import { createInteractionsReader } from "./gemini-interactions.ts";
+import { openGeminiLive } from "./gemini-live.ts";
 import { createGeminiImagesReader, createGeminiVideoReader } from "./gemini-pieces.ts";
 import { geminiPath } from "./gemini-path.ts";
 import type { GeminiPath } from "./gemini-path.ts";
@@ -23,7 +24,7 @@ export interface GeminiDialect {
 
 /** Opens an exchange with a path of either API. What is no such path costs nothing. */
 export function openGeminiExchange(exchange: ExchangeInfo, context: ReaderContext, dialect: GeminiDialect): OpenedExchange {
-  if (exchange.protocol === "websocket") return openSocket(exchange, dialect);
+  if (exchange.protocol === "websocket") return openSocket(exchange, context, dialect);
   const path = geminiPath(exchange.path);
   const endpoint = (path.verb === undefined ? findResource(exchange.method, path) : findVerb(exchange.method, path.verb, path)) ?? OTHER;
   return {
@@ -122,9 +123,7 @@ function content(isStream: boolean): NonNullable<Endpoint["reader"]> {
   return (context, { model }, { hints }) => createGeminiContentReader(context, { model, isStream }, hints);
 }
 
-/** Live (section 5.11): one socket carries many turns. Opened here, read by a reader of its own format. */
-function openSocket(exchange: ExchangeInfo, dialect: GeminiDialect): OpenedExchange {
-  const isLive = /BidiGenerate(?:Content|ContentConstrained|Music)$/.test(geminiPath(exchange.path).last);
-  if (isLive) return { api: `${dialect.id}.live`, operation: "realtime", isBillable: true, reader: undefined };
-  return { api: `${dialect.id}.other`, operation: "other", isBillable: false, reader: undefined };
+/** Live (section 5.11): one socket carries many turns. Other sockets cost nothing. */
+function openSocket(exchange: ExchangeInfo, context: ReaderContext, { id, hints }: GeminiDialect): OpenedExchange {
+  return openGeminiLive(exchange, context, id, hints) ?? { api: `${id}.other`, operation: "other", isBillable: false, reader: undefined };
 }

@@ -1,0 +1,4 @@
+import { handlers } from "../../../src/usage/providers/index.ts";
+import { describeHandlerContract } from "../../support/handler-contract.ts";
+
+describeHandlerContract("codex", handlers);
