@@ -97,8 +97,7 @@ export class H1Downstream implements Downstream {
 
   write(chunk: Buffer): boolean {
     const response = this.#response;
-    if (this.#isJoinable(chunk)) {
-      this.#hasHeadLeft = true;
+    if (this.#leavesWithHead(chunk)) {
       const text = chunk.toString("latin1");
       return response.write(this.#isChunkedDown ? `${chunk.length.toString(16)}\r\n${text}\r\n` : text, "latin1");
     }
@@ -115,17 +114,20 @@ export class H1Downstream implements Downstream {
     try {
       if (this.#isChunkedDown) response.end(formatLastChunk(trailers), "latin1");
       else if (last === undefined) response.end();
-      else if (this.#isJoinable(last)) response.end(last.toString("latin1"), "latin1");
+      else if (this.#leavesWithHead(last)) response.end(last.toString("latin1"), "latin1");
       else response.end(last);
+      this.#hasHeadLeft = true;
     } catch {
       // Called from a promise: a throw would end the process. A response that cannot be ended is broken off.
       response.destroy();
     }
   }
 
-  /** Node writes a head and a text at once, a head and bytes apart. */
-  #isJoinable(chunk: Buffer): boolean {
-    return !this.#hasHeadLeft && chunk.length <= MAX_JOINED_BYTES;
+  /** Whether a piece is to be written as a text: node writes a head and a text at once, a head and bytes apart. After it the head has left. */
+  #leavesWithHead(chunk: Buffer): boolean {
+    const isFirst = !this.#hasHeadLeft;
+    this.#hasHeadLeft = true;
+    return isFirst && chunk.length <= MAX_JOINED_BYTES;
   }
 
   static #flushHead(downstream: H1Downstream): void {
