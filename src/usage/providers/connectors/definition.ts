@@ -19,7 +19,7 @@ export type Path = string;
 
 /** A connector. Every fault in it is found when it is compiled, with the route's id. */
 export interface ConnectorDefinition {
-  /** The event's `meter`: "x". Definitions that are compiled together share it. */
+  /** The event's `meter`: "x". Definitions that are compiled together share it, and the `state` of their hooks. */
   readonly id: string;
   /** Date of the facts: "2026-11-22". */
   readonly revision: string;
@@ -71,7 +71,7 @@ export interface Route {
   /**
    * How the response body is read. "json" (the default): one document. "ndjson" and "sse": meters run for each record
    * (line or event) and their counts are added up; `success` of the route and the definition is then asked of each
-   * record. "text": only its first bytes, for { text }. "none": not at all. "frames": a WebSocket; needs a hook with onFrame.
+   * record. "text": for { text }; of a short one that is a JSON object paths are looked at too. "none": not at all. "frames": a WebSocket; needs a hook with onFrame.
    */
   readonly body?: "json" | "ndjson" | "sse" | "text" | "none" | "frames";
   /** Absent: the request body is not kept, and nothing may ask for it (`reqLen` …, `requestBody()` of a hook). */

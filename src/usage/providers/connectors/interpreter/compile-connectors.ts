@@ -18,6 +18,7 @@ import { ExchangeReader } from "./exchange-reader.ts";
 import { Exchange } from "./exchange.ts";
 import type { FoundRoute } from "./exchange.ts";
 import { applyAliases, splitPath } from "./path-template.ts";
+import { createConnectorState } from "./state.ts";
 
 export interface CompileOptions {
   /** Epoch milliseconds. Default Date.now. */
@@ -30,7 +31,9 @@ export interface CompileOptions {
  */
 export function compileConnectors(definitions: readonly ConnectorDefinition[], options: CompileOptions = {}): Handler {
   const faults: DefinitionFault[] = [];
-  const compiled = definitions.map((definition) => compileDefinition(definition, options.now ?? Date.now, faults));
+  const { now = Date.now } = options;
+  const memory = { now, state: createConnectorState(now) };
+  const compiled = definitions.map((definition) => compileDefinition(definition, memory, faults));
   const id = definitions[0]?.id ?? "";
   for (const other of definitions) {
     if (other.id !== id) faults.push({ connectorId: other.id, routeId: undefined, message: `is compiled together with "${id}", whose id it must share` });
@@ -42,6 +45,7 @@ export function compileConnectors(definitions: readonly ConnectorDefinition[], o
     id,
     kind: "connector",
     hosts: [...new Set(definitions.flatMap(({ hosts }) => hosts))],
+    exceptHosts: [...new Set(definitions.flatMap(({ exceptHosts = [] }) => exceptHosts))],
     open: (exchange, context) => openExchange(table.lookup(exchange.host, exchange.port) ?? compiled.slice(0, 1), exchange, context),
   };
 }

@@ -1,15 +1,21 @@
 /** Compiles one definition. Its faults are added to a list; what has a fault is compiled as far as it goes. */
 
-import type { ConnectorDefinition, Route } from "../definition.ts";
+import type { ConnectorDefinition, ConnectorState, Route } from "../definition.ts";
 import { compileRoute, compileUnmatched } from "./compile-route.ts";
 import type { CompiledDefinition, CompiledRoute } from "./compiled.ts";
 import type { DefinitionFault } from "./definition-fault.ts";
 import { compileAlias, parseTemplate } from "./path-template.ts";
 import { createRouteTable } from "./route-table.ts";
 import type { RouteEntry } from "./route-table.ts";
-import { createConnectorState } from "./state.ts";
 
-export function compileDefinition(definition: ConnectorDefinition, now: () => number, faults: DefinitionFault[]): CompiledDefinition {
+/** What the definitions of one connector share. */
+export interface ConnectorMemory {
+  readonly state: ConnectorState;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+}
+
+export function compileDefinition(definition: ConnectorDefinition, memory: ConnectorMemory, faults: DefinitionFault[]): CompiledDefinition {
   const report = (routeId: string | undefined, message: string): void => void faults.push({ connectorId: definition.id, routeId, message });
   const routes = new Map<string, CompiledRoute>();
   const entries: RouteEntry<CompiledRoute>[] = [];
@@ -27,8 +33,7 @@ export function compileDefinition(definition: ConnectorDefinition, now: () => nu
     table,
     routes,
     unmatched: compileUnmatched(definition),
-    state: createConnectorState(now),
-    now,
+    ...memory,
   };
 }
 

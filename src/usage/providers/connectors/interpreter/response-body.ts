@@ -18,7 +18,7 @@ export function openResponseBody({ body }: Pick<CompiledRoute, "body">, probes: 
     case "json":
       return jsonBody(probes);
     case "text":
-      return textBody();
+      return textBody(probes);
     case "none":
     case "ndjson":
     case "sse":
@@ -47,17 +47,30 @@ function jsonBody(probes: Probes): ResponseBody {
 /** Longer texts are not told: no answer that a predicate knows is so long. */
 const MAX_TEXT_BYTES = 1024;
 
-function textBody(): ResponseBody {
+function textBody(probes: Probes): ResponseBody {
   const held = Buffer.alloc(MAX_TEXT_BYTES);
   let bytes = 0;
+  const text = (): string | undefined => (bytes > MAX_TEXT_BYTES ? undefined : held.toString("utf8", 0, bytes).trim());
   return {
     push(chunk) {
       if (bytes + chunk.length <= MAX_TEXT_BYTES) held.set(chunk, bytes);
       bytes += chunk.length;
     },
-    end: () => true,
+    end() {
+      const whole = text();
+      if (whole?.startsWith("{") === true) probeDocument(whole, probes);
+      return true;
+    },
     get text() {
-      return bytes > MAX_TEXT_BYTES ? undefined : held.toString("utf8", 0, bytes).trim();
+      return text();
     },
   };
+}
+
+function probeDocument(text: string, probes: Probes): void {
+  try {
+    probes.document(JSON.parse(text));
+  } catch {
+    // No JSON: then no path leads anywhere in it.
+  }
 }
