@@ -79,6 +79,8 @@ export class Http2Session {
     // Its streams tell what went wrong, each to its own listener.
     this.#http2.on("error", () => this.retire());
     this.#http2.on("close", () => this.retire());
+    // The socket may be half-open (the dialer's are): Node would wait for an answer of an origin that says no more.
+    socket.once("end", () => this.#http2.destroy());
     this.#http2.setLocalWindowSize(SESSION_WINDOW_BYTES);
   }
 
