@@ -10,6 +10,8 @@ import { TLSSocket } from "node:tls";
 import type { ResponseHead } from "../flow/flow.ts";
 import { getHeader, without, type RawHeaders } from "../flow/headers.ts";
 import { formatChunk, formatLastChunk, formatResponseHead } from "./h1-syntax.ts";
+import { LINGER_MS } from "./last-answer.ts";
+import { safeTrailers } from "./message-checks.ts";
 import type { BodyWatcher, Downstream, RequestBody, ResponseBodyKind } from "./messages.ts";
 import { streamBody } from "./request-body.ts";
 
@@ -49,6 +51,8 @@ export class H1Downstream implements Downstream {
       watcher?.requestEnd();
       use({ kind: "none" });
     } else if (this.#request.complete) this.#takeRest(watcher, use);
+    // Node drains its ticks inside of the parsing of chunks: only in the next turn is it known that none of a read is malformed.
+    else if (this.isChunked) setImmediate(() => this.#takeRest(watcher, use));
     // A small body is in the same read as its head: it is there when the parser has returned.
     else process.nextTick(() => this.#takeRest(watcher, use));
   }
@@ -63,7 +67,7 @@ export class H1Downstream implements Downstream {
       return;
     }
     const contentLength = this.isChunked ? undefined : this.#contentLength;
-    use(streamBody({ readable: request, contentLength, trailers: () => request.rawTrailers, isWhole: () => request.complete }, watcher));
+    use(streamBody({ readable: request, contentLength, trailers: () => safeTrailers(request.rawTrailers), isWhole: () => request.complete }, watcher));
   }
 
   onClose(listener: () => void): void {
@@ -131,9 +135,11 @@ export class H1Downstream implements Downstream {
   }
 
   static #flushHead(downstream: H1Downstream): void {
-    if (downstream.#hasHeadLeft || downstream.#response.destroyed) return;
+    const response = downstream.#response;
+    if (downstream.#hasHeadLeft || response.destroyed || response.writableEnded) return;
     downstream.#hasHeadLeft = true;
-    downstream.#response.flushHeaders();
+    // flushHeaders() would write the head in UTF-8.
+    response.write("", "latin1");
   }
 
   /**
@@ -156,7 +162,12 @@ export class H1Downstream implements Downstream {
     this.#request.resume();
     response.sendDate = false;
     response.writeHead(status, [...headers, ...closing]);
-    response.end(body);
+    if (this.#request.complete) response.end(body);
+    else {
+      // The answer is all there; the connection ends when the client has sent its body, or does not come to an end with it.
+      response.write(body);
+      whenRead(this.#request, () => response.end());
+    }
   }
 
   reset(): boolean {
@@ -168,5 +179,16 @@ export class H1Downstream implements Downstream {
     this.#response.detachSocket(socket);
     socket.write(formatResponseHead(head), "latin1");
     return socket;
+  }
+}
+
+function whenRead(request: IncomingMessage, done: () => void): void {
+  const timer = setTimeout(done, LINGER_MS);
+  timer.unref();
+  for (const event of ["end", "close"]) {
+    request.once(event, () => {
+      clearTimeout(timer);
+      done();
+    });
   }
 }

@@ -8,6 +8,7 @@ import type { Socket } from "node:net";
 import type { ResponseHead } from "../flow/flow.ts";
 import type { RawHeaders } from "../flow/headers.ts";
 import { formatChunk, formatFields, formatLastChunk, parseHead } from "./h1-syntax.ts";
+import { isStatusLine } from "./message-checks.ts";
 import type { UpstreamRequest } from "./messages.ts";
 import { ProxyError } from "./proxy-error.ts";
 
@@ -148,7 +149,9 @@ export class Line {
       const end = interimEnd(rest);
       if (end === "final") {
         this.#isHeadAwaited = false;
-        this.#user?.onLineReason(reasonOf(rest));
+        const reason = reasonOf(rest);
+        if (reason === undefined) return this.#refuse("the upstream's answer is not valid HTTP");
+        this.#user?.onLineReason(reason);
         return rest;
       }
       if (end === "unknown") {
@@ -157,13 +160,15 @@ export class Line {
       }
       const head = parseHead(rest.toString("latin1", 0, end));
       this.#interims += 1;
-      if (head === undefined || this.#interims > MAX_INTERIM) {
-        this.#socket.destroy(new ProxyError("upstream_protocol", "the upstream's interim responses are not valid HTTP"));
-        return null;
-      }
+      if (head === undefined || this.#interims > MAX_INTERIM) return this.#refuse("the upstream's interim responses are not valid HTTP");
       this.#user?.onLineInterim(head);
       rest = rest.subarray(end);
     }
+    return null;
+  }
+
+  #refuse(message: string): null {
+    this.#socket.destroy(new ProxyError("upstream_protocol", message));
     return null;
   }
 }
@@ -185,12 +190,18 @@ function interimEnd(bytes: Buffer): number | "final" | "unknown" {
   return bytes.length > MAX_INTERIM_BYTES ? "final" : "unknown";
 }
 
-/** The status line is here, or is no line that anybody would send. */
+/** The status line is here, or is none that anybody would send. */
 function isLineHere(bytes: Buffer): boolean {
   return bytes.includes(LINE_FEED) || bytes.length > MAX_INTERIM_BYTES;
 }
 
-function reasonOf(bytes: Buffer): string {
-  const line = bytes.toString("latin1", 0, Math.min(bytes.indexOf(LINE_FEED), MAX_INTERIM_BYTES));
-  return /^HTTP\/1\.[01] \d{3} ([^\r]*)\r?$/.exec(line)?.[1] ?? "";
+/** Undefined: no status line that may be passed on. llhttp takes any bytes for a reason phrase, and any number for a status. */
+function reasonOf(bytes: Buffer): string | undefined {
+  const end = bytes.indexOf(STATUS_LINE_END);
+  if (end === -1 || end > MAX_INTERIM_BYTES) return undefined;
+  const line = bytes.toString("latin1", 0, end);
+  return isStatusLine(line) ? line.slice(REASON_AT) : undefined;
 }
+
+const STATUS_LINE_END = "\r\n";
+const REASON_AT = STATUS_AT + "200 ".length;

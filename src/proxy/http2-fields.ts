@@ -129,8 +129,8 @@ const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 const SCHEME = /^[A-Za-z][A-Za-z0-9+.-]*$/;
 /** No user info (RFC 9113 section 8.3.1), nothing that a host and a port cannot hold. */
 const AUTHORITY = /^[\w.~!$&'()*+,;=:[\]%-]+$/;
-/** Whatever stands in a request line without ending it. */
-const PATH = /^[\x21-\x7e\x80-\xff]+$/;
+/** Whatever stands in a request line without ending it; no fragment. */
+const PATH = /^[\x21\x22\x24-\x7e\x80-\xff]+$/;
 /** RFC 9110 section 5.5: a field value has no control characters but HTAB. */
 // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
 const FORBIDDEN_BYTE = /[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]/;

@@ -7,7 +7,7 @@
  * an upgrade with a body, whose bytes it hands over as those of the new protocol; any bytes in a reason phrase.
  */
 
-import { getHeader, getHeaderValues, type RawHeaders } from "../flow/headers.ts";
+import type { RawHeaders } from "../flow/headers.ts";
 
 /** A request head as node:http has parsed it. */
 export interface ParsedRequestHead {
@@ -27,14 +27,12 @@ export function requestFault(head: ParsedRequestHead, isUpgrade: boolean): strin
   if (httpVersionMajor !== 1 || httpVersionMinor > 1) return "the request is not HTTP/1.0 or HTTP/1.1";
   if (url.includes("#")) return "the request target has a fragment";
   if (url === "*" && method !== "OPTIONS") return "only OPTIONS has the target *";
-  const hosts = getHeaderValues(rawHeaders, "host");
+  const { hosts, coding, length } = framingFields(rawHeaders);
   // RFC 9112 section 3.2.
-  if (hosts.length > 1 || (hosts.length === 0 && httpVersionMinor === 1)) return "the request needs one Host field";
-  const coding = transferCoding(rawHeaders);
+  if (hosts > 1 || (hosts === 0 && httpVersionMinor === 1)) return "the request needs one Host field";
   // RFC 9112 section 6.1.
   if (coding !== undefined && httpVersionMinor === 0) return "HTTP/1.0 has no Transfer-Encoding";
   if (coding !== undefined && !isChunkedAlone(coding)) return "the only transfer coding is chunked";
-  const length = getHeader(rawHeaders, "content-length");
   if (length !== undefined && !EXACT_LENGTH.test(length)) return "the Content-Length is no number of up to 15 digits";
   if (isUpgrade && (coding !== undefined || Number(length ?? 0) > 0)) return "a request to go over to another protocol has no body";
   return undefined;
@@ -45,9 +43,8 @@ export function requestFault(head: ParsedRequestHead, isUpgrade: boolean): strin
  * `trailers`: a coding besides chunked would reach the client as if it were the body.
  */
 export function responseFault(headers: RawHeaders): string | undefined {
-  const coding = transferCoding(headers);
+  const { coding, length } = framingFields(headers);
   if (coding !== undefined && !isChunkedAlone(coding)) return "the upstream's answer has a transfer coding that nobody asked for";
-  const length = getHeader(headers, "content-length");
   if (length !== undefined && !EXACT_LENGTH.test(length)) return "the upstream's answer has a Content-Length that is no number of up to 15 digits";
   return undefined;
 }
@@ -76,11 +73,32 @@ export function safeTrailers(trailers: RawHeaders): RawHeaders {
   return trailers.some((_, i) => isLeftOut(i)) ? trailers.filter((_, i) => !isLeftOut(i)) : trailers;
 }
 
-/** Every value, as one list; undefined without the field. */
-function transferCoding(headers: RawHeaders): string | undefined {
-  const values = getHeaderValues(headers, "transfer-encoding");
-  return values.length === 0 ? undefined : values.join(", ");
+interface FramingFields {
+  readonly hosts: number;
+  /** Every value of Transfer-Encoding, as one list. */
+  readonly coding: string | undefined;
+  /** The first Content-Length; the parser lets no second one pass. */
+  readonly length: string | undefined;
 }
+
+/** One pass: this is asked of every message. */
+function framingFields(headers: RawHeaders): FramingFields {
+  let hosts = 0;
+  let coding: string | undefined;
+  let length: string | undefined;
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] as string;
+    const value = headers[i + 1] as string;
+    if (name.length === HOST.length && name.toLowerCase() === HOST) hosts += 1;
+    else if (name.length === LENGTH.length && name.toLowerCase() === LENGTH) length ??= value;
+    else if (name.length === CODING.length && name.toLowerCase() === CODING) coding = coding === undefined ? value : `${coding}, ${value}`;
+  }
+  return { hosts, coding, length };
+}
+
+const HOST = "host";
+const LENGTH = "content-length";
+const CODING = "transfer-encoding";
 
 function isChunkedAlone(coding: string): boolean {
   return coding.toLowerCase() === "chunked";

@@ -15,6 +15,7 @@ import { createDialer, type ConnectToRule } from "./dialer.ts";
 import { runExchange, type ExchangeDeps, type ExchangeRoute } from "./exchange.ts";
 import { H1Downstream } from "./downstream-h1.ts";
 import { createInnerServer, listenFront, type RequestHandler } from "./front.ts";
+import { endWithAnswer } from "./last-answer.ts";
 import { createProxyAuth } from "./proxy-auth.ts";
 import { createIdleWatch } from "./idle-watch.ts";
 import { createHttp2Server } from "./http2-server.ts";
@@ -107,10 +108,11 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
     else if (!path.startsWith("/") && path !== "*") answer(downstream, PATH_MISSING);
     else if (!refuseNew(downstream, route.target.host)) runExchange({ downstream, path, isUpgrade }, route, deps);
   };
+  const onRefused = (code: string): void => options.onProxyAnswer(code, "");
   const inner = createInnerServer((request, response, isUpgrade) => {
     request.socket.setTimeout(0);
     runInside(new H1Downstream(request, response), request.url ?? "", isUpgrade, request.socket);
-  });
+  }, onRefused);
   const http2 = createHttp2Server({ onRequest: (downstream, path, socket) => runInside(downstream, path, false, socket) });
 
   const answer = (downstream: Downstream, reply: ProxyAnswer, host = ""): void => {
@@ -132,7 +134,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
 
   const refuseConnect = (socket: Socket, reply: ProxyAnswer, host: string): void => {
     options.onProxyAnswer(reply.code, host);
-    socket.end(rawAnswer(reply), () => socket.destroy());
+    endWithAnswer(socket, rawAnswer(reply));
   };
 
   const tunnel = (socket: Socket, target: Target, isEstablished: boolean): void => {
@@ -202,7 +204,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
     }
   };
 
-  const front = await listenFront(options.host, options.port, { onConnect, onRequest, onConnectionsFull: () => options.onConnectionsFull?.() });
+  const front = await listenFront(options.host, options.port, { onConnect, onRequest, onRefused, onConnectionsFull: () => options.onConnectionsFull?.() });
   own.port = front.port;
   return {
     port: front.port,

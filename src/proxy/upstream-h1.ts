@@ -12,6 +12,7 @@ import type { RawHeaders } from "../flow/headers.ts";
 import { formatAuthority, type Target } from "./connect-target.ts";
 import { createHeadWriter, type HeadWriter, type Line, type LineUser } from "./h1-line.ts";
 import type { IdleTicket, IdleWatch } from "./idle-watch.ts";
+import { responseFault, safeTrailers } from "./message-checks.ts";
 import type { BodySource, UpstreamCall, UpstreamListener, UpstreamRequest } from "./messages.ts";
 import { ProxyError } from "./proxy-error.ts";
 
@@ -189,7 +190,15 @@ class H1Call implements Dispatcher.DispatchHandler, UpstreamCall, LineUser {
   onResponseStart(controller: Controller, status: number): void {
     if (this.#isOver || status < 200) return;
     this.#idle.touch();
-    this.#listener.onHead({ status, statusText: this.#reason, headers: rawFields(controller.rawHeaders) }, false);
+    const headers = rawFields(controller.rawHeaders);
+    const fault = responseFault(headers);
+    if (fault === undefined) {
+      this.#listener.onHead({ status, statusText: this.#reason, headers }, false);
+      return;
+    }
+    const error = new ProxyError("upstream_protocol", fault);
+    this.#fail(error);
+    controller.abort(error);
   }
 
   onResponseData(_controller: Controller, chunk: Buffer): void {
@@ -206,7 +215,7 @@ class H1Call implements Dispatcher.DispatchHandler, UpstreamCall, LineUser {
     this.#over();
     // The response came before all of the request had gone up: the connection cannot carry another one.
     if (isUnfinished) line?.destroy();
-    this.#listener.onEnd(rawFields(controller.rawTrailers));
+    this.#listener.onEnd(safeTrailers(rawFields(controller.rawTrailers)));
   }
 
   onRequestUpgrade(controller: Controller, status: number, _headers: unknown, socket: Socket): void {

@@ -156,7 +156,7 @@ const framed = fc.oneof(
 );
 
 const request = fc
-  .tuple(fc.constantFrom("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"), fc.stringMatching(/^[!-~]{0,30}$/), fields, framed, fields)
+  .tuple(fc.constantFrom("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"), fc.stringMatching(/^[!"$-~]{0,30}$/), fields, framed, fields)
   .map(([method, path, before, framing, after]) => {
     const text = (list: readonly (readonly [string, string])[]): string => list.map(([name, each]) => `${name}: ${each}\r\n`).join("");
     return `${method} /${path} HTTP/1.1\r\nHost: ${HOST}\r\n${text(before)}${framing.fields}${text(after)}\r\n${framing.body}`;

@@ -16,7 +16,7 @@ afterEach(async () => {
 });
 
 async function start(handlers: Partial<FrontHandlers> = {}): Promise<Front> {
-  const front = await listenFront("127.0.0.1", 0, { onConnectionsFull: () => undefined, onConnect: (_request, socket) => socket.destroy(), onRequest: (_request, response) => void response.end("ok"), ...handlers });
+  const front = await listenFront("127.0.0.1", 0, { onConnectionsFull: () => undefined, onConnect: (_request, socket) => socket.destroy(), onRequest: (_request, response) => void response.end("ok"), onRefused: () => undefined, ...handlers });
   undo.push(() => {
     front.stopListening();
     front.destroy();
@@ -41,7 +41,7 @@ describe("listening", () => {
     await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
     undo.push(() => new Promise((resolve) => taken.close(resolve)));
     const { port } = taken.address() as AddressInfo;
-    const handlers = { onConnectionsFull: () => undefined, onConnect: () => undefined, onRequest: () => undefined };
+    const handlers = { onConnectionsFull: () => undefined, onConnect: () => undefined, onRequest: () => undefined, onRefused: () => undefined };
     await expect(listenFront("127.0.0.1", port, handlers)).rejects.toMatchObject({ code: "EADDRINUSE" });
     await expect(listenFront("no-such-name.invalid", 0, handlers)).rejects.toMatchObject({ code: "ENOTFOUND" });
   });
@@ -53,7 +53,7 @@ describe("listening", () => {
     vi.stubEnv("TMPDIR", temp);
     const front = await start();
     expect(readdirSync(temp)).toEqual([]);
-    await expect(listenFront("127.0.0.1", front.port, { onConnectionsFull: () => undefined, onConnect: () => undefined, onRequest: () => undefined })).rejects.toMatchObject({ code: "EADDRINUSE" });
+    await expect(listenFront("127.0.0.1", front.port, { onConnectionsFull: () => undefined, onConnect: () => undefined, onRequest: () => undefined, onRefused: () => undefined })).rejects.toMatchObject({ code: "EADDRINUSE" });
     expect(readdirSync(temp)).toEqual([]);
     expect(existsSync(".http-mitm-proxy")).toBe(before);
   });
