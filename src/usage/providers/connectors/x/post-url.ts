@@ -12,7 +12,16 @@ export type UrlKind = "explicit" | "bare-domain";
 /** A longer run of labels is no host name. */
 const MAX_HOST_LENGTH = 253;
 const MAX_LABEL_LENGTH = 63;
-const MAX_UNICODE_TLD_LENGTH = 20;
+/** The longest post has 25,000 characters: what comes later was never posted. */
+const MAX_CHARACTERS = 32_768;
+
+const ASCII = /^[\0-\u007f]*$/;
+
+/** Names that are not ASCII, by their first character. */
+const OTHER_TLDS: ReadonlyMap<string, readonly string[]> = Map.groupBy(
+  [...TOP_LEVEL_DOMAINS].filter((name) => !ASCII.test(name)),
+  (name) => name.slice(0, 1),
+);
 
 /** After a scheme: whatever is no space, control or ASCII punctuation; "_" only before the last two labels. */
 const HOST_CHARACTER = /[^\s\p{Cc}\p{Zs}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\uffff!"'#%&()*+,\\./:;<=>?@[\]^`{|}~$]/u;
@@ -22,10 +31,10 @@ const SCHEME_BEFORE = /(?:^|[^a-z0-9@\uff20$#\uff03\ufffe\ufeff\uffff])https?:\/
 const NOT_BEFORE_BARE = /[a-z0-9@$#._/-]/i;
 const NOT_AFTER = /[a-z0-9@+-]/i;
 const ASCII_TLD = /[a-z0-9-]{2,64}/iy;
-const ASCII = /^[\0-\u007f]/;
 
 /** The first kind found from the start; undefined: no link. */
-export function urlKindOf(text: string): UrlKind | undefined {
+export function urlKindOf(post: string): UrlKind | undefined {
+  const text = post.slice(0, MAX_CHARACTERS);
   const hostStart = hostFinder(text, HOST_CHARACTER);
   const bareStart = hostFinder(text, BARE_CHARACTER);
   for (let dot = text.indexOf("."); dot !== -1; dot = text.indexOf(".", dot + 1)) {
@@ -40,17 +49,11 @@ export function urlKindOf(text: string): UrlKind | undefined {
 function hasTldAt(text: string, at: number): boolean {
   const first = text[at];
   if (first === undefined) return false;
-  if (ASCII.test(first)) {
-    ASCII_TLD.lastIndex = at;
-    const name = ASCII_TLD.exec(text)?.[0].toLowerCase();
-    return name !== undefined && TOP_LEVEL_DOMAINS.has(name) && !isBarred(text[at + name.length], NOT_AFTER);
-  }
-  // Text in such a script goes on without a space: the longest name that fits is taken.
-  for (let length = MAX_UNICODE_TLD_LENGTH; length >= 1; length--) {
-    const name = text.slice(at, at + length).toLowerCase();
-    if (TOP_LEVEL_DOMAINS.has(name) && !isBarred(text[at + name.length], NOT_AFTER)) return true;
-  }
-  return false;
+  ASCII_TLD.lastIndex = at;
+  const name = ASCII_TLD.exec(text)?.[0].toLowerCase();
+  if (name !== undefined && TOP_LEVEL_DOMAINS.has(name) && !isBarred(text[at + name.length], NOT_AFTER)) return true;
+  // Text in such a script goes on without a space: a name is one wherever it begins so.
+  return (OTHER_TLDS.get(first.toLowerCase()) ?? []).some((other) => text.slice(at, at + other.length).toLowerCase() === other && !isBarred(text[at + other.length], NOT_AFTER));
 }
 
 function isExplicit(text: string, start: number | undefined): boolean {

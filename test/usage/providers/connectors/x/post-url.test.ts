@@ -35,6 +35,7 @@ const LINKED: readonly (readonly [text: string, kind: "explicit" | "bare-domain"
   ["münchen.de", "bare-domain"],
   ["foo.xn--p1ai", "bare-domain"],
   ["foo.рф", "bare-domain"],
+  ["foo.vermögensberater", "bare-domain"],
   ["example.中国人", "bare-domain"],
 ];
 
