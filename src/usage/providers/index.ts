@@ -6,10 +6,13 @@ import { azure } from "./azure.ts";
 import { bedrock } from "./bedrock.ts";
 import { codex } from "./codex.ts";
 import { cohere } from "./cohere.ts";
+import { createX } from "./connectors/x.ts";
 import { gemini } from "./gemini.ts";
 import { ollama } from "./ollama.ts";
 import { openai } from "./openai.ts";
 import { openAiCompatible } from "./openai-compatible.ts";
 import { vertex } from "./vertex.ts";
 
-export const handlers: readonly Handler[] = [anthropic, openai, azure, codex, gemini, vertex, bedrock, cohere, ollama, ...openAiCompatible];
+const connectors: readonly Handler[] = [createX()];
+
+export const handlers: readonly Handler[] = [anthropic, openai, azure, codex, gemini, vertex, bedrock, cohere, ollama, ...openAiCompatible, ...connectors];

@@ -1,0 +1,15 @@
+/**
+ * The X (Twitter) API: what is read is counted per object returned, what is written per request, as X bills it. The
+ * routes are in x-routes.ts, the rest in x/. Source: reference/connectors.md section 2.
+ */
+
+import type { Handler } from "../../handler.ts";
+import { compileConnectors } from "./interpreter/compile-connectors.ts";
+import { defineX } from "./x/definition.ts";
+import type { XOptions } from "./x/options.ts";
+
+export type { XOptions } from "./x/options.ts";
+
+export function createX(options: XOptions = {}): Handler {
+  return compileConnectors([defineX(options)]);
+}
