@@ -162,6 +162,13 @@ export interface ConnectorReading extends MeasuredBase {
   readonly connectorUsage: ConnectorUsage;
   /** Facts beside the counts, of few values each: never text, names or addresses. */
   readonly dims?: Readonly<Record<string, string>>;
+  /** Of a response that held further ones: what of `connectorUsage` is theirs, under their own routes. For prices only. */
+  readonly parts?: readonly ConnectorPart[];
+}
+
+export interface ConnectorPart {
+  readonly route: string;
+  readonly usage: ConnectorUsage;
 }
 
 /** The exchange happened and costs nothing (an error, a count, a list, a poll). */

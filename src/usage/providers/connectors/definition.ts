@@ -78,7 +78,9 @@ export interface Route {
   readonly request?: RequestBodyRule;
   /**
    * The body holds further exchanges. "google-batch": multipart/mixed of HTTP messages, each run through this
-   * definition's routes. "mcp": JSON-RPC; `tools` maps. Both need `request`. Beside it the route's own meters run once.
+   * definition's routes. "mcp": JSON-RPC; `tools` maps. Both need `request`. Beside it the route's own meters run once; all
+   * of it is one reading, of this route. The definition's `success` is not asked of the outer response. A tool call that
+   * succeeded is `mcp.tool_calls` 1; a write inside whose answer did not come adds to `attempted`.
    */
   readonly expand?: "google-batch" | "mcp";
   /** Of "mcp": tool name to the id of the route whose meters its result runs through. */

@@ -30,6 +30,16 @@ export const toy: ConnectorDefinition = {
       meters: [{ category: "things.created", count: 1 }, { category: "tags.created", count: { reqLen: "tags" } }],
     },
     { id: "things.stream", method: "GET", path: "/v1/things/stream", body: "ndjson", meters: [{ category: "things.read", count: { len: "data" } }, { use: "includes" }] },
+    { id: "things.events", method: "GET", path: "/v1/things/events", body: "sse", success: { has: "id" }, meters: [{ category: "things.read", count: 1 }] },
+    { id: "batch", method: "POST", path: "/v1/batch", request: { maxBytes: 65_536 }, expand: "google-batch", meters: [{ category: "batch.requests", count: 1 }] },
+    {
+      id: "mcp",
+      method: "POST",
+      path: "/v1/mcp",
+      request: { maxBytes: 65_536 },
+      expand: "mcp",
+      tools: { list_things: "things.list", create_thing: "things.create" },
+    },
     { id: "health", method: "GET", path: "/v1/health" },
   ],
 };

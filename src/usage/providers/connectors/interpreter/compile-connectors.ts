@@ -3,21 +3,18 @@
  * a route is found by the tree, and one reader reads the exchange.
  */
 
-import { getHeader } from "../../../../flow/headers.ts";
 import { createHostTable } from "../../../../flow/route.ts";
 import type { HostTable } from "../../../../flow/route.ts";
 import type { ExchangeInfo, Handler, OpenedExchange, ReaderContext } from "../../../handler.ts";
-import type { ConnectorDefinition, Route } from "../definition.ts";
+import type { ConnectorDefinition } from "../definition.ts";
 import { compileDefinition } from "./compile-definition.ts";
 import type { CompiledDefinition } from "./compiled.ts";
 import { ConnectorDefinitionError } from "./definition-fault.ts";
 import type { DefinitionFault } from "./definition-fault.ts";
-import { holdsOfRequest } from "./evaluate.ts";
-import type { RequestEvidence } from "./evidence.ts";
 import { ExchangeReader } from "./exchange-reader.ts";
 import { Exchange } from "./exchange.ts";
-import type { FoundRoute } from "./exchange.ts";
-import { applyAliases, splitPath } from "./path-template.ts";
+import { findRoute } from "./find-route.ts";
+import { FramesReader, freeSocket } from "./frames-reader.ts";
 import { createConnectorState } from "./state.ts";
 
 export interface CompileOptions {
@@ -64,35 +61,10 @@ function tableOf(compiled: readonly CompiledDefinition[]): HostTable<readonly Co
 
 function openExchange(candidates: readonly CompiledDefinition[], exchange: ExchangeInfo, context: ReaderContext): OpenedExchange {
   const found = findRoute(candidates, exchange);
-  if (found === undefined) return { api: `${candidates[0]?.definition.id ?? ""}.other`, operation: "other", isBillable: false, reader: undefined };
+  if (found === undefined) return { api: `${candidates[0]?.definition.id ?? ""}.other`, operation: "other", isBillable: false, reader: undefined, socket: freeSocket };
   const { route, name, definition } = found;
-  const api = `${definition.definition.id}.${route.id}`;
-  if (route.isFree) return { api, operation: name, isBillable: false, reader: undefined };
-  return { api, operation: name, isBillable: true, reader: new ExchangeReader(new Exchange(found, exchange), context) };
-}
-
-/** The route in the first definition whose prefixes the path has; undefined: nobody's, or ignored. */
-function findRoute(candidates: readonly CompiledDefinition[], exchange: ExchangeInfo): FoundRoute | undefined {
-  const sent = splitPath(exchange.path);
-  const path = `/${sent.join("/")}`;
-  const definition = candidates.find(({ definition: { pathPrefixes } }) => pathPrefixes === undefined || pathPrefixes.some((prefix) => path.startsWith(prefix)));
-  if (definition === undefined) return undefined;
-  const segments = applyAliases(sent, definition.aliases);
-  const query = new URLSearchParams(exchange.query);
-  const match = definition.table.find(exchange.method, segments, (route, params) => {
-    const evidence: RequestEvidence = { params, query, requestHeader: (name) => getHeader(exchange.headers, name) };
-    return hasQuery(route, query) && (route.when === undefined || holdsOfRequest(route.when, evidence) === true);
-  });
-  if (match !== undefined) return { definition, route: match.value, name: match.value.id, params: match.params, query };
-  if (definition.unmatched === undefined) return undefined;
-  return { definition, route: definition.unmatched, name: `${methodName(exchange.method)} ${definition.table.nameOf(segments)}`, params: {}, query };
-}
-
-function hasQuery({ query = {} }: Route, given: URLSearchParams): boolean {
-  return Object.entries(query).every(([name, value]) => (value === true ? given.has(name) : given.get(name) === value));
-}
-
-/** Methods come from outside. */
-function methodName(method: string): string {
-  return /^[A-Z]{1,16}$/.test(method) ? method : "OTHER";
+  const opened = { api: `${definition.definition.id}.${route.id}`, operation: name, isBillable: !route.isFree };
+  if (exchange.protocol === "websocket") return { ...opened, reader: undefined, socket: route.isFree ? freeSocket : new FramesReader(new Exchange(found, exchange)) };
+  const isUnread = route.isFree || route.body === "frames";
+  return { ...opened, reader: isUnread ? undefined : new ExchangeReader(new Exchange(found, exchange), context) };
 }

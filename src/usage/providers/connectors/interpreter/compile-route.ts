@@ -10,7 +10,8 @@ import { parsePath, planProbes } from "./probe-plan.ts";
 import type { IdSource } from "./probe-plan.ts";
 
 export function compileRoute(route: Route, definition: ConnectorDefinition): CompiledRoute {
-  const success = [definition.success, route.success].filter((predicate) => predicate !== undefined);
+  // What a batch or an MCP server answers has not the form of the API's own answers.
+  const success = [route.expand === undefined ? definition.success : undefined, route.success].filter((predicate) => predicate !== undefined);
   const meters = resolveMeters(route.meters ?? [], definition.shared ?? {});
   const fallback = route.fallback ?? [];
   const hook = route.hook === undefined ? undefined : definition.hooks?.[route.hook];

@@ -46,6 +46,13 @@ export class Counts {
     return this.hasEstimate;
   }
 
+  /** The sum of all counts. */
+  get items(): number {
+    let sum = 0;
+    for (const count of this.byCategory.values()) sum += count;
+    return sum;
+  }
+
   get isEmpty(): boolean {
     return this.byCategory.size === 0;
   }

@@ -4,15 +4,20 @@
  */
 
 import type { ResponseHead } from "../../../../flow/flow.ts";
-import type { ConnectorReading, ReadEnd, Reader, ReaderContext, Reading } from "../../../handler.ts";
+import type { ConnectorPart, ConnectorReading, FreeReading, ReadEnd, Reader, ReaderContext, Reading, UnmeasuredReading } from "../../../handler.ts";
 import { ATTEMPTED_CATEGORY } from "../definition.ts";
 import type { Hook, HookContext, Predicate } from "../definition.ts";
 import { Counts } from "./counts.ts";
-import { readDims } from "./dims.ts";
+import { readDims, setDim } from "./dims.ts";
 import type { Dims } from "./dims.ts";
 import { holds } from "./evaluate.ts";
 import type { Exchange } from "./exchange.ts";
+import { expandBatch, writesOfBatch } from "./expand-batch.ts";
+import { expandMcp, writesOfMcp } from "./expand-mcp.ts";
+import type { Expanded, Expansion } from "./expansion.ts";
 import { createHookContext } from "./hook-context.ts";
+import { openInnerOf } from "./inner.ts";
+import type { OpenInner } from "./inner.ts";
 import { runFallback, runMeters } from "./meters.ts";
 import { openRecordBody } from "./record-body.ts";
 import type { RecordBody } from "./record-body.ts";
@@ -29,10 +34,11 @@ export class ExchangeReader implements Reader {
   private readonly hookContext: HookContext;
   private body: ResponseBody | undefined;
   private records: RecordBody | undefined;
+  private expansion: Expansion | undefined;
   private hasFailed = false;
   private hasHookFault = false;
 
-  constructor(exchange: Exchange, context: ReaderContext) {
+  constructor(exchange: Exchange, context: Pick<ReaderContext, "isEstimateAllowed">) {
     this.exchange = exchange;
     this.isEstimateAllowed = context.isEstimateAllowed;
     this.hookContext = createHookContext(exchange, this.counts, this.dims, () => this.hasFailed);
@@ -49,7 +55,8 @@ export class ExchangeReader implements Reader {
     const { route } = exchange.found;
     if (!exchange.isStatusSuccess) {
       if (readsFailures(route.route.dims, route.hook)) this.body = openResponseBody(route, exchange.response);
-    } else if (route.body === "ndjson" || route.body === "sse") {
+    } else if (route.route.expand !== undefined) this.expansion = openExpansion(exchange, this.openInner());
+    else if (route.body === "ndjson" || route.body === "sse") {
       this.records = openRecordBody(route.body, exchange.response, (record) => this.record(record));
     } else this.body = openResponseBody(route, exchange.response);
   }
@@ -58,18 +65,22 @@ export class ExchangeReader implements Reader {
     this.exchange.responseBytes += chunk.length;
     this.body?.push(chunk);
     this.records?.push(chunk);
+    this.expansion?.push(chunk);
   }
 
   end(end: ReadEnd): readonly Reading[] {
     const { exchange } = this;
     if (exchange.head === undefined) return [this.lost(end)];
     exchange.isResponseWhole = end.kind === "complete";
-    const isParsed = this.body?.end() === true;
+    const isParsed = this.body?.end() ?? true;
     exchange.text = this.body?.text;
     if (this.records !== undefined) return this.endRecords(end);
+    const expanded = this.expansion?.end(end.kind === "complete");
     const isSuccess = exchange.isStatusSuccess ? this.isSuccess() : false;
     if (isSuccess === undefined) return [this.lost(end)];
-    return [isSuccess ? this.success(isParsed && exchange.isResponseWhole) : this.failure()];
+    if (!isSuccess) return [this.failure()];
+    if (expanded === undefined) return [this.success(isParsed && exchange.isResponseWhole)];
+    return [this.expanded(expanded)];
   }
 
   /** Three-valued: see Predicate. */
@@ -78,13 +89,36 @@ export class ExchangeReader implements Reader {
     return holds(all, this.exchange);
   }
 
-  private success(isWhole: boolean): Reading {
+  private success(isWhole: boolean): ConnectorReading | FreeReading | UnmeasuredReading {
     const { exchange } = this;
     const { route, definition } = exchange.found;
     runMeters(route.meters, exchange, this.counts, { state: definition.state, account: exchange.account });
     if (!isWhole && this.isEstimateAllowed) runFallback(route.fallback, exchange, this.counts);
     this.callHook((hook) => hook.onSuccess?.(this.hookContext));
     return this.reading(isWhole ? "complete" : "partial");
+  }
+
+  /** One reading for all: what the inner exchanges came to, beside the route's own meters. */
+  private expanded(expanded: Expanded): Reading {
+    const { counts } = this;
+    const parts: ConnectorPart[] = [];
+    let isWhole = expanded.isWhole;
+    for (const reading of expanded.readings) {
+      if (reading.kind === "unmeasured") isWhole = false;
+      if (reading.kind !== "measured" || !("connectorUsage" in reading)) continue;
+      if (reading.completeness !== "complete") isWhole = false;
+      for (const [category, count] of Object.entries(reading.connectorUsage)) counts.add(category, count, reading.source === "estimate");
+      parts.push({ route: reading.route, usage: reading.connectorUsage });
+    }
+    for (const [category, count] of Object.entries(expanded.counts)) counts.add(category, count, expanded.isEstimated);
+    counts.add(ATTEMPTED_CATEGORY, expanded.attempted);
+    for (const [name, value] of Object.entries(expanded.dims)) setDim(this.dims, name, value);
+    const reading = this.success(isWhole);
+    return reading.kind === "measured" && parts.length > 0 ? { ...reading, parts } : reading;
+  }
+
+  private openInner(): OpenInner {
+    return openInnerOf(this.exchange, (exchange) => new ExchangeReader(exchange, { isEstimateAllowed: this.isEstimateAllowed }));
   }
 
   private failure(): Reading {
@@ -97,11 +131,25 @@ export class ExchangeReader implements Reader {
   private lost(end: ReadEnd): Reading {
     const { exchange } = this;
     const route = exchange.found.name;
-    if (exchange.isWrite) {
-      return { kind: "measured", completeness: "unknown", source: "none", route, connectorUsage: { [ATTEMPTED_CATEGORY]: 1 }, ...this.readDims() };
+    const attempted = this.attempted();
+    if (attempted > 0) {
+      return { kind: "measured", completeness: "unknown", source: "none", route, connectorUsage: { [ATTEMPTED_CATEGORY]: attempted }, ...this.readDims() };
     }
     if (exchange.head === undefined && end.kind === "upstream_aborted") return { kind: "free", reason: "no_response", route };
     return { kind: "unmeasured", reason: "answer_lost", route };
+  }
+
+  /** How many writes the exchange may have made. */
+  private attempted(): number {
+    const { exchange } = this;
+    switch (exchange.found.route.route.expand) {
+      case "google-batch":
+        return writesOfBatch(exchange, this.openInner()) ?? 1;
+      case "mcp":
+        return writesOfMcp(exchange);
+      default:
+        return exchange.isWrite ? 1 : 0;
+    }
   }
 
   private record(record: unknown): void {
@@ -118,7 +166,7 @@ export class ExchangeReader implements Reader {
     return [this.reading(end.kind === "complete" ? "complete" : "partial")];
   }
 
-  private reading(completeness: "complete" | "partial"): Reading {
+  private reading(completeness: "complete" | "partial"): ConnectorReading | FreeReading | UnmeasuredReading {
     const route = this.exchange.found.name;
     if (this.hasHookFault && this.records === undefined) return { kind: "unmeasured", reason: "hook_fault", route };
     const isFree = this.counts.isEmpty && completeness === "complete" && !this.hasHookFault;
@@ -150,6 +198,10 @@ export class ExchangeReader implements Reader {
       this.hasHookFault = true;
     }
   }
+}
+
+function openExpansion(exchange: Exchange, openInner: OpenInner): Expansion {
+  return exchange.found.route.route.expand === "mcp" ? expandMcp(exchange, openInner) : expandBatch(exchange, openInner);
 }
 
 /** Whether anything looks at the body of an answer that failed. */

@@ -11,6 +11,11 @@ import { Probes } from "./probes.ts";
 
 type Kind = "json" | "form" | "multipart" | "raw";
 
+interface ParsedBody {
+  readonly body: RequestBody;
+  readonly probes: Probes | undefined;
+}
+
 /** Fields of a form beyond this are not read. */
 const MAX_FIELDS = 1000;
 
@@ -23,7 +28,7 @@ export class RequestKeeper {
   private totalBytes = 0;
   private hasEnded = false;
   private isCut = false;
-  private parsed: { readonly body: RequestBody; probes: Probes | undefined } | undefined;
+  private parsed: ParsedBody | undefined;
 
   /** Without a rule only the size is known. `contentType`: of the request. */
   constructor(rule: RequestBodyRule | undefined, contentType: string | undefined, plan: ProbePlan) {
@@ -61,14 +66,19 @@ export class RequestKeeper {
     return this.parse().probes;
   }
 
-  private parse(): { readonly body: RequestBody; readonly probes: Probes | undefined } {
-    this.parsed ??= this.parseKept();
-    return this.parsed;
+  private parse(): ParsedBody {
+    if (this.parsed !== undefined) return this.parsed;
+    const parsed = this.parseKept();
+    // Asked before its end: more may come.
+    if (this.hasEnded) {
+      this.parsed = parsed;
+      this.chunks = [];
+    }
+    return parsed;
   }
 
-  private parseKept(): { readonly body: RequestBody; readonly probes: Probes | undefined } {
+  private parseKept(): ParsedBody {
     const raw = Buffer.concat(this.chunks);
-    this.chunks = [];
     const isTruncated = this.isCut || !this.hasEnded;
     const kind = this.kind(raw);
     const json = kind === "json" && !isTruncated ? parseJson(raw) : undefined;
