@@ -54,7 +54,9 @@ export class ExchangeReader implements Reader {
     exchange.head = head;
     const { route } = exchange.found;
     if (!exchange.isStatusSuccess) {
-      if (readsFailures(route.route.dims, route.hook)) this.body = openResponseBody(route, exchange.response);
+      // Errors are documents, whatever a success is.
+      const body = route.body === "text" ? "text" : "json";
+      if (readsFailures(route.route.dims, route.hook)) this.body = openResponseBody({ body }, exchange.response);
     } else if (route.route.expand !== undefined) this.expansion = openExpansion(exchange, this.openInner());
     else if (route.body === "ndjson" || route.body === "sse") {
       this.records = openRecordBody(route.body, exchange.response, (record) => this.record(record));
