@@ -6,6 +6,7 @@ import { azure } from "./azure.ts";
 import { bedrock } from "./bedrock.ts";
 import { codex } from "./codex.ts";
 import { cohere } from "./cohere.ts";
+import { createGmail } from "./connectors/gmail.ts";
 import { createX } from "./connectors/x.ts";
 import { gemini } from "./gemini.ts";
 import { ollama } from "./ollama.ts";
@@ -13,6 +14,6 @@ import { openai } from "./openai.ts";
 import { openAiCompatible } from "./openai-compatible.ts";
 import { vertex } from "./vertex.ts";
 
-const connectors: readonly Handler[] = [createX()];
+const connectors: readonly Handler[] = [createGmail(), createX()];
 
 export const handlers: readonly Handler[] = [anthropic, openai, azure, codex, gemini, vertex, bedrock, cohere, ollama, ...openAiCompatible, ...connectors];

@@ -71,6 +71,8 @@ describe("the list of handlers", () => {
     ["bedrock-runtime.a-region-not-yet-1.amazonaws.com", "bedrock"],
     ["api.cohere.com", "cohere"],
     ["ollama.com", "ollama"],
+    ["gmail.googleapis.com", "gmail"],
+    ["www.googleapis.com", "gmail"],
     ["api.x.com", "x"],
     ["upload.twitter.com", "x"],
   ])("knows %s as %s", (host, id) => {
