@@ -1,6 +1,7 @@
 /** Compiles one definition. Its faults are added to a list; what has a fault is compiled as far as it goes. */
 
 import type { ConnectorDefinition, ConnectorState, Route } from "../definition.ts";
+import { checkDefinition } from "./check-definition.ts";
 import { compileRoute, compileUnmatched } from "./compile-route.ts";
 import type { CompiledDefinition, CompiledRoute } from "./compiled.ts";
 import type { DefinitionFault } from "./definition-fault.ts";
@@ -17,13 +18,13 @@ export interface ConnectorMemory {
 
 export function compileDefinition(definition: ConnectorDefinition, memory: ConnectorMemory, faults: DefinitionFault[]): CompiledDefinition {
   const report = (routeId: string | undefined, message: string): void => void faults.push({ connectorId: definition.id, routeId, message });
+  checkDefinition(definition, report);
   const routes = new Map<string, CompiledRoute>();
   const entries: RouteEntry<CompiledRoute>[] = [];
   for (const route of definition.routes) {
-    if (routes.has(route.id)) report(route.id, "there are two routes of this id");
     const compiled = compileRoute(route, definition);
     routes.set(route.id, compiled);
-    for (const entry of entriesOf(route, compiled, (message) => report(route.id, message))) entries.push(entry);
+    for (const entry of entriesOf(route, compiled)) entries.push(entry);
   }
   const table = createRouteTable(entries);
   for (const [first, second] of table.ties) report(second, `nothing decides between it and ${first}: equal path, a method in common, no condition that excludes the other`);
@@ -37,13 +38,12 @@ export function compileDefinition(definition: ConnectorDefinition, memory: Conne
   };
 }
 
-function entriesOf(route: Route, value: CompiledRoute, report: (message: string) => void): readonly RouteEntry<CompiledRoute>[] {
+function entriesOf(route: Route, value: CompiledRoute): readonly RouteEntry<CompiledRoute>[] {
   const methods = typeof route.method === "string" ? [route.method] : route.method;
   const paths = typeof route.path === "string" ? [route.path] : route.path;
   return paths.flatMap((path) => {
     const segments = parseTemplate(path);
-    if (typeof segments !== "string") return [{ route, methods, segments, value }];
-    report(segments);
-    return [];
+    // A template with a fault is told by the check.
+    return typeof segments === "string" ? [] : [{ route, methods, segments, value }];
   });
 }
