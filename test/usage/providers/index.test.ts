@@ -75,6 +75,10 @@ describe("the list of handlers", () => {
     ["www.googleapis.com", "gmail"],
     ["api.x.com", "x"],
     ["upload.twitter.com", "x"],
+    ["slack.com", "slack"],
+    ["acme.enterprise.slack.com", "slack"],
+    ["hooks.slack.com", "slack"],
+    ["wss-primary.slack.com", "slack"],
   ])("knows %s as %s", (host, id) => {
     expect(handlerAt(host).id).toBe(id);
   });

@@ -1,0 +1,56 @@
+import { WebClient } from "@slack/web-api";
+import { describe, expect, it } from "vitest";
+
+import { createSlack, slackDefinitions } from "../../../../src/usage/providers/connectors/slack.ts";
+import { METHOD_ROWS, UPLOAD_METHODS } from "../../../../src/usage/providers/connectors/slack-routes.ts";
+import { createReplayJobs } from "../../../../src/usage/replay.ts";
+import { describeConnectorContract } from "../../../support/connector-contract.ts";
+
+const slack = createSlack();
+
+describeConnectorContract({ folder: "slack", handler: slack, definitions: slackDefinitions });
+
+const tabled = METHOD_ROWS.flatMap(({ methods }) => methods.split(/\s+/)).concat(Object.values(UPLOAD_METHODS));
+
+/** Every method that the client has, by calling each of its functions. */
+function clientMethods(): readonly string[] {
+  const called: string[] = [];
+  class Recorder extends WebClient {
+    override async apiCall(method: string): Promise<{ ok: true }> {
+      called.push(method);
+      return { ok: true };
+    }
+  }
+  const visit = (place: object): void => {
+    for (const value of Object.values(place)) {
+      if (typeof value === "function" && value.name.includes("apiCall")) value();
+      else if (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype) visit(value);
+    }
+  };
+  visit(new Recorder());
+  return called;
+}
+
+describe("the table of Slack's methods", () => {
+  it("has each method once", () => {
+    expect(tabled).toHaveLength(289);
+    expect(new Set(tabled).size).toBe(tabled.length);
+  });
+
+  it("has every method of Slack's own client", () => {
+    const methods = clientMethods();
+    expect(methods.length).toBeGreaterThan(270);
+    expect(methods.filter((method) => !tabled.includes(method))).toEqual([]);
+  });
+});
+
+describe("Slack's hosts", () => {
+  it("are not those of its own client, whose connections pass as tunnels", () => {
+    expect(slack.exceptHosts).toEqual(expect.arrayContaining(["app.slack.com", "edgeapi.slack.com"]));
+  });
+
+  it("pass what is no API unread", () => {
+    const info = { host: "slack.com", port: 443, protocol: "http", method: "GET", path: "/oauth/v2/authorize", query: "", headers: [] } as const;
+    expect(slack.open(info, { isEstimateAllowed: true, jobs: createReplayJobs() })).toMatchObject({ isBillable: false, reader: undefined });
+  });
+});
