@@ -6,7 +6,7 @@ import type { ContestantId } from "./contestants.ts";
 import { cpuUs, rssBytes } from "./process-stats.ts";
 import type { Running } from "./stage.ts";
 import { quantile } from "./statistics.ts";
-import { openStalledReaders, prepareLoad, type Workload, type WorkloadId } from "./workloads.ts";
+import { meteredHostOf, openStalledReaders, prepareLoad, type Workload, type WorkloadId } from "./workloads.ts";
 
 export type Subject = ContestantId | "direct";
 
@@ -49,12 +49,6 @@ const STALL_WATCH_MS = 900;
 const STALL_SAMPLE_MS = 40;
 /** Work that outlives the responses (commits, collections) is part of their cost. */
 const SETTLE_MS = 60;
-/**
- * What is billed to an agent is the proxy's cost once it is warm: V8 needs some thousands of flows before the metering
- * code is compiled for good. A paced stream shows it nothing that the unpaced one did not.
- */
-const WARM_UP_MS: Readonly<Record<WorkloadId, number>> = { json1: 200, json64: 2_000, stream: 1_000, paced: 0, download: 100 };
-
 /** Round 0 warms up and is not counted. A run that fails is a failure of that contestant, not the end of the bench. */
 export async function measureRounds(
   plan: Plan,
@@ -64,16 +58,16 @@ export async function measureRounds(
   progress: (text: string) => void,
 ): Promise<Sample[]> {
   const samples: Sample[] = [];
-  const subjects = [{ subject: "direct" as const, route: direct, pid: undefined }, ...running.map(asSubject)];
+  const subjects = [{ subject: "direct" as const, routeTo: () => direct, pid: undefined }, ...running.map(asSubject)];
   for (let round = 0; round <= plan.rounds; round++) {
     const isWarmUp = round === 0;
     for (const workload of plan.workloads) {
-      if (isWarmUp && WARM_UP_MS[workload.id] === 0) continue;
+      if (isWarmUp && workload.warmUpMs === 0) continue;
       progress(isWarmUp ? `warm-up: ${workload.title}` : `round ${round} of ${plan.rounds}: ${workload.title}`);
-      for (const { subject, route, pid } of subjects) {
+      for (const { subject, routeTo, pid } of subjects) {
         if (isWarmUp && pid === undefined) continue;
         try {
-          const sample = await measure(workload, route, pid, isWarmUp ? WARM_UP_MS[workload.id] : plan.runMs);
+          const sample = await measure(workload, routeTo(meteredHostOf(workload)), pid, isWarmUp ? workload.warmUpMs : plan.runMs);
           if (!isWarmUp) samples.push({ round, subject, workload: workload.id, ...sample });
         } catch (error) {
           failures.push({ subject, workload: workload.id, message: messageOf(error) });
@@ -84,8 +78,8 @@ export async function measureRounds(
   return samples;
 }
 
-function asSubject({ contestant, route, pid }: Running): { readonly subject: Subject; readonly route: Route; readonly pid: number } {
-  return { subject: contestant.id, route, pid };
+function asSubject({ contestant, routeTo, pid }: Running): { readonly subject: Subject; readonly routeTo: (meteredHost: string) => Route; readonly pid: number } {
+  return { subject: contestant.id, routeTo, pid };
 }
 
 async function measure(workload: Workload, route: Route, pid: number | undefined, runMs: number): Promise<Omit<Sample, "round" | "subject" | "workload">> {
@@ -113,7 +107,8 @@ async function measure(workload: Workload, route: Route, pid: number | undefined
  * What stalled readers add, in bytes. Measured before the rounds: the memory that those leave behind for reuse would
  * hide it. One run of 64 connections goes before, so that what is loaded at the first request is not counted.
  */
-export async function measureStalledGrowth({ pid, route }: Running, warmUp: Workload): Promise<number> {
+export async function measureStalledGrowth({ pid, routeTo }: Running, warmUp: Workload): Promise<number> {
+  const route = routeTo(meteredHostOf(warmUp));
   (await prepareLoad(warmUp, route)).close();
   await delay(SETTLE_MS);
   const before = rssBytes(pid);

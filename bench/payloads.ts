@@ -1,7 +1,4 @@
-/**
- * What the bench sends and receives, shaped like chat completions with usage, so that a meter has its real work to do.
- * Every size is exact and the same for every contestant.
- */
+/** Chat completions with usage as the bench sends and receives them. Every size is exact and the same for every contestant. */
 
 export const JSON_BYTES = 2048;
 export const EVENT_BYTES = 300;
@@ -10,7 +7,7 @@ export const EVENTS_PER_STREAM = 200;
 export const PACE_MS = 3;
 export const DOWNLOAD_BYTES = 50_000_000;
 
-const SENTENCE = "The proxy relays each byte as it arrives and reads the usage at the end. ";
+export const SENTENCE = "The proxy relays each byte as it arrives and reads the usage at the end. ";
 const MODEL = "gpt-4o-mini-2024-07-18";
 const USAGE =
   '{"prompt_tokens":212,"completion_tokens":391,"total_tokens":603,"prompt_tokens_details":{"cached_tokens":128,"audio_tokens":0},' +
@@ -20,26 +17,11 @@ const USAGE =
 export const STAMP_DIGITS = 16;
 export const STAMP_MARK = '"system_fingerprint":"fp_';
 
-/** Which answer the upstream gives: the value of the request header `x-bench`. */
-export type Answer = "json" | "stream" | "paced" | "download";
-
-/** A whole HTTP/1.1 request, about 1 KB of JSON under its head. */
-export function chatRequest(authority: string, answer: Answer): Buffer {
-  const isStream = answer === "stream" || answer === "paced";
+/** The JSON of a chat request, about 1 KB. */
+export function chatRequestBody(isStream: boolean): string {
   const stream = isStream ? ',"stream":true,"stream_options":{"include_usage":true}' : "";
   const messages = `[{"role":"system","content":"${SENTENCE.repeat(4)}"},{"role":"user","content":"${SENTENCE.repeat(8)}"}]`;
-  const body = `{"model":"gpt-4o-mini","temperature":0.2,"messages":${messages}${stream}}`;
-  const head = [
-    "POST /v1/chat/completions HTTP/1.1",
-    `Host: ${authority}`,
-    "Authorization: Bearer bench",
-    "Content-Type: application/json",
-    "Accept: application/json, text/event-stream",
-    "User-Agent: bench/1",
-    `X-Bench: ${answer}`,
-    `Content-Length: ${body.length}`,
-  ];
-  return Buffer.from(`${head.join("\r\n")}\r\n\r\n${body}`, "latin1");
+  return `{"model":"gpt-4o-mini","temperature":0.2,"messages":${messages}${stream}}`;
 }
 
 /** A chat completion of exactly `bytes` bytes, its text padded, its usage last. */
@@ -71,6 +53,7 @@ function chunkEvent(choices: string, usage: string): Buffer {
   return Buffer.from(`data: ${head},"choices":${choices},"usage":${usage}}\n\n`, "latin1");
 }
 
-function filler(length: number): string {
+/** Text of exactly so many bytes. */
+export function filler(length: number): string {
   return SENTENCE.repeat(Math.ceil(length / SENTENCE.length)).slice(0, length);
 }

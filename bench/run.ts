@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [--quick] [--built] [--rounds N] [--only ID,ID] [--json FILE]`: what Tallyman costs beside its peers. It
+ * `npm run bench -- [--quick] [--built] [--rounds N] [--workloads GROUP,ID] [--only ID,ID] [--json FILE]`: what Tallyman costs beside its peers. It
  * measures and prints; it asserts nothing and exits 0 whatever it finds. Linux only: it reads /proc.
  * How to read the output: docs/performance.md.
  */
@@ -14,10 +14,12 @@ import { type Failure, measureRounds, measureStalledGrowth, type Memory, message
 import { rssBytes } from "./process-stats.ts";
 import { ratios, render, type Results, type Setting } from "./report.ts";
 import { isPinned, openStage, type Running, type Stage, start } from "./stage.ts";
-import { WORKLOADS } from "./workloads.ts";
+import { selectWorkloads, WORKLOADS } from "./workloads.ts";
 
 const QUICK = { rounds: 3, runMs: 380 };
 const LONG = { rounds: 9, runMs: 1_500 };
+/** Who takes part where only metering is measured. */
+const METERING: readonly string[] = ["intercepting", "relaxed"];
 /** What a process holds once it has stopped starting. */
 const IDLE_AFTER_MS = 1_000;
 
@@ -71,18 +73,19 @@ interface Options {
 /** Throws an Error whose message is for the user. */
 function options(): Options {
   const { values } = parseArgs({
-    options: { quick: { type: "boolean", default: false }, built: { type: "boolean", default: false }, rounds: { type: "string" }, only: { type: "string" }, json: { type: "string" } },
+    options: { quick: { type: "boolean", default: false }, built: { type: "boolean", default: false }, rounds: { type: "string" }, workloads: { type: "string", default: "core" }, only: { type: "string" }, json: { type: "string" } },
   });
   const basis = values.quick ? QUICK : LONG;
   const rounds = Number(values.rounds ?? basis.rounds);
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > 1_000) throw new Error("--rounds takes a number from 1 to 1000");
   const ids: readonly string[] = CONTESTANTS.map(({ id }) => id);
-  const only = values.only?.split(",") ?? ids;
+  const workloads = selectWorkloads(values.workloads.split(","));
+  const only = values.only?.split(",") ?? (workloads.some(({ group }) => group === "core") ? ids : METERING);
   const unknown = only.find((id) => !ids.includes(id));
   if (unknown !== undefined) throw new Error(`--only: "${unknown}" is none of ${ids.join(", ")}`);
   const program = values.built ? "dist/main.js" : "src/main.ts";
   const contestants = CONTESTANTS.filter(({ id }) => only.includes(id));
-  return { plan: { ...basis, rounds, workloads: WORKLOADS }, contestants, program, jsonFile: values.json };
+  return { plan: { ...basis, rounds, workloads }, contestants, program, jsonFile: values.json };
 }
 
 async function startAll(contestants: readonly Contestant[], stage: Stage, program: string, failures: Failure[]): Promise<Running[]> {

@@ -9,6 +9,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { loadOrCreateAuthority } from "../src/proxy/certificate-authority.ts";
 import type { Route } from "./client.ts";
 import { type Arena, type Contestant, HOSTS } from "./contestants.ts";
+import { METERED_HOSTS } from "./exchanges.ts";
 
 const START_TIMEOUT_MS = 20_000;
 const END_TIMEOUT_MS = 10_000;
@@ -33,7 +34,8 @@ export interface Stage {
 export interface Running {
   readonly contestant: Contestant;
   readonly pid: number;
-  readonly route: Route;
+  /** The way to a contestant's host, which may be `meteredHost`. */
+  readonly routeTo: (meteredHost: string) => Route;
   readonly stop: () => Promise<void>;
 }
 
@@ -71,8 +73,9 @@ export async function start(contestant: Contestant, stage: Stage, program: strin
   try {
     await listening(proxyPort, child, log);
     if (child.pid === undefined) throw new Error("it has no process id");
-    const route = { proxyPort, host: contestant.host, port: contestant.port(arena), ca: readFileSync(contestant.root(arena), "utf8") };
-    return { contestant, pid: child.pid, route, stop: () => end(child) };
+    const route = { proxyPort, port: contestant.port(arena), ca: readFileSync(contestant.root(arena), "utf8") };
+    const routeTo = (meteredHost: string): Route => ({ ...route, host: contestant.host === "metered" ? meteredHost : contestant.host });
+    return { contestant, pid: child.pid, routeTo, stop: () => end(child) };
   } catch (error) {
     await end(child);
     throw error;
@@ -84,7 +87,7 @@ async function writeCertificates(folder: string): Promise<{ readonly leavesFile:
   const authority = await loadOrCreateAuthority(join(folder, "root"));
   const now = Date.now();
   const leaves = await Promise.all(
-    Object.values(HOSTS).map(async (host) => {
+    [...Object.values(HOSTS), ...METERED_HOSTS].map(async (host) => {
       const leaf = await authority.issueLeaf(host, DAY_MS, now);
       return { host, cert: leaf.certificatePem, key: leaf.keyPem };
     }),

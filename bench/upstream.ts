@@ -5,39 +5,52 @@
 
 import { readFileSync } from "node:fs";
 import { createSecureContext, createServer, type SecureContext, type TLSSocket } from "node:tls";
-import { type Answer, completionBody, DOWNLOAD_BYTES, JSON_BYTES, PACE_MS, stampOffset, STAMP_DIGITS, streamEvents } from "./payloads.ts";
+import { EXCHANGES, isExchangeId, type Body, type ExchangeId, type Stream } from "./exchanges.ts";
+import { PACE_MS, stampOffset, STAMP_DIGITS } from "./payloads.ts";
 
-const DOWNLOAD_SLICE_BYTES = 65_536;
+const SLICE_BYTES = 65_536;
 
 const [port = "", leavesFile = ""] = process.argv.slice(2);
 const contexts = readContexts(leavesFile);
 
+type Send = (socket: TLSSocket) => void;
+
 const head = (type: string, framing: string): string => `HTTP/1.1 200 OK\r\nContent-Type: ${type}\r\nX-Request-Id: req_bench\r\n${framing}\r\n\r\n`;
-const jsonBody = completionBody(JSON_BYTES);
-const jsonAnswer = Buffer.concat([Buffer.from(head("application/json", `Content-Length: ${JSON_BYTES}`)), jsonBody]);
-const downloadHead = head("application/json", `Content-Length: ${DOWNLOAD_BYTES}`);
-const downloadBody = completionBody(DOWNLOAD_BYTES);
-const streamHead = head("text/event-stream", "Transfer-Encoding: chunked");
-const chunks = streamEvents().map((event) => Buffer.concat([Buffer.from(`${event.length.toString(16)}\r\n`), event, Buffer.from("\r\n")]));
 const lastChunk = Buffer.from("0\r\n\r\n");
+/** Made when first asked for: most runs ask for few. */
+const senders = new Map<ExchangeId, Promise<Send>>();
 
-const answers: Readonly<Record<Answer, (socket: TLSSocket) => void>> = {
-  json: (socket) => void socket.write(jsonAnswer),
-  stream: sendStream,
-  paced: sendPaced,
-  download: sendDownload,
-};
+function senderOf(id: ExchangeId): Promise<Send> {
+  const { answer } = EXCHANGES[id];
+  const made = senders.get(id) ?? (answer.kind === "body" ? Promise.resolve(bodySender(answer)) : streamSender(answer));
+  senders.set(id, made);
+  return made;
+}
 
-function sendStream(socket: TLSSocket): void {
-  socket.write(streamHead);
+function bodySender({ contentType, bytes }: Body): Send {
+  const body = bytes();
+  const start = head(contentType, `Content-Length: ${body.length}`);
+  if (body.length > SLICE_BYTES) return (socket) => sendSlices(socket, start, body);
+  const answer = Buffer.concat([Buffer.from(start), body]);
+  return (socket) => void socket.write(answer);
+}
+
+async function streamSender({ contentType, isGzip, isPaced, pieces }: Stream): Promise<Send> {
+  const start = head(contentType, `${isGzip ? "Content-Encoding: gzip\r\n" : ""}Transfer-Encoding: chunked`);
+  const chunks = (await pieces()).map((piece) => Buffer.concat([Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from("\r\n")]));
+  return isPaced ? (socket) => sendPaced(socket, start, chunks) : (socket) => sendStream(socket, start, chunks);
+}
+
+function sendStream(socket: TLSSocket, start: string, chunks: readonly Buffer[]): void {
+  socket.write(start);
   for (const chunk of chunks) socket.write(chunk);
   socket.write(lastChunk);
 }
 
-/** One event each PACE_MS, stamped with the moment it is written. */
-function sendPaced(socket: TLSSocket): void {
+/** One piece each PACE_MS, stamped with the moment it is written where it has a place for that. */
+function sendPaced(socket: TLSSocket, start: string, chunks: readonly Buffer[]): void {
   let next = 0;
-  socket.write(streamHead);
+  socket.write(start);
   const timer = setInterval(() => {
     const chunk = chunks[next++];
     if (chunk === undefined || socket.destroyed) {
@@ -56,12 +69,12 @@ function stamped(chunk: Buffer): Buffer {
 }
 
 /** Writes no faster than the reader takes it. */
-function sendDownload(socket: TLSSocket): void {
+function sendSlices(socket: TLSSocket, start: string, body: Buffer): void {
   let sent = 0;
-  socket.write(downloadHead);
+  socket.write(start);
   const pump = (): void => {
-    while (sent < DOWNLOAD_BYTES && !socket.destroyed) {
-      const slice = downloadBody.subarray(sent, sent + DOWNLOAD_SLICE_BYTES);
+    while (sent < body.length && !socket.destroyed) {
+      const slice = body.subarray(sent, sent + SLICE_BYTES);
       sent += slice.length;
       if (!socket.write(slice)) return void socket.once("drain", pump);
     }
@@ -80,15 +93,11 @@ function serve(socket: TLSSocket): void {
     if (headEnd < 0) return;
     const length = /^content-length: *(\d+)/im.exec(text.slice(0, headEnd))?.[1] ?? "0";
     if (text.length < headEnd + 4 + Number(length)) return;
-    const answer = /^x-bench: *(\w+)/im.exec(text)?.[1] ?? "";
+    const id = /^x-bench: *([\w-]+)/im.exec(text)?.[1] ?? "";
     text = "";
-    if (isAnswer(answer)) answers[answer](socket);
+    if (isExchangeId(id)) void senderOf(id).then((send) => send(socket));
     else socket.end("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
   });
-}
-
-function isAnswer(name: string): name is Answer {
-  return Object.hasOwn(answers, name);
 }
 
 function readContexts(file: string): Map<string, SecureContext> {

@@ -1,30 +1,75 @@
 /** The loads that every contestant carries, and what each of them counts. */
 
 import { type Connection, openConnection, type Route } from "./client.ts";
-import { type Answer, chatRequest, DOWNLOAD_BYTES, EVENTS_PER_STREAM, PACE_MS, stampOffset, STAMP_DIGITS } from "./payloads.ts";
+import { EXCHANGES, type ExchangeId, requestOf } from "./exchanges.ts";
+import { EVENTS_PER_STREAM, PACE_MS, stampOffset, STAMP_DIGITS } from "./payloads.ts";
 
-export type WorkloadId = "json1" | "json64" | "stream" | "paced" | "download";
+/** `core`: a proxy's own work, against its peers. `providers`: metering every wire format, against interception alone. */
+export const GROUPS = ["core", "providers"] as const;
+export type Group = (typeof GROUPS)[number];
+
+type Streamed = "openai" | "anthropic" | "bedrock";
+export type WorkloadId =
+  | "json1" | "json64" | "stream" | "paced" | "download" | "json40"
+  | `${Streamed}-${"plain" | "gzip"}` | `${Streamed}-${"plain" | "gzip"}-paced`;
 
 export interface Workload {
   readonly id: WorkloadId;
+  readonly group: Group;
   readonly title: string;
   /** What CPU time is divided by. */
-  readonly unit: "request" | "event" | "50 MB";
+  readonly unit: "request" | "event" | "body";
   /** What a latency sample is. */
   readonly sample: string;
-  readonly answer: Answer;
+  readonly exchange: ExchangeId;
   readonly connections: number;
   /** Every connection repeats its exchange for this part of the run's time; 0 = once. */
   readonly repeatShare: number;
+  /**
+   * What is billed to an agent is the proxy's cost once it is warm: V8 needs some thousands of flows before the metering
+   * code is compiled for good. A paced stream shows it nothing that the unpaced one did not.
+   */
+  readonly warmUpMs: number;
 }
 
 export const WORKLOADS: readonly Workload[] = [
-  { id: "json1", title: "2 KB JSON, 1 connection", unit: "request", sample: "request", answer: "json", connections: 1, repeatShare: 0.8 },
-  { id: "json64", title: "2 KB JSON, 64 connections", unit: "request", sample: "request", answer: "json", connections: 64, repeatShare: 1 },
-  { id: "stream", title: "stream, 200 events, unpaced, 8 at once", unit: "event", sample: "stream", answer: "stream", connections: 8, repeatShare: 0.8 },
-  { id: "paced", title: `stream, 200 events, one each ${PACE_MS} ms, 16 at once`, unit: "event", sample: "event", answer: "paced", connections: 16, repeatShare: 0 },
-  { id: "download", title: "50 MB of JSON down", unit: "50 MB", sample: "response", answer: "download", connections: 1, repeatShare: 0.5 },
+  { id: "json1", group: "core", title: "2 KB JSON, 1 connection", unit: "request", sample: "request", exchange: "json", connections: 1, repeatShare: 0.8, warmUpMs: 200 },
+  { id: "json64", group: "core", title: "2 KB JSON, 64 connections", unit: "request", sample: "request", exchange: "json", connections: 64, repeatShare: 1, warmUpMs: 2000 },
+  { id: "stream", group: "core", title: "stream, 200 events, unpaced, 8 at once", unit: "event", sample: "stream", exchange: "openai", connections: 8, repeatShare: 0.8, warmUpMs: 1000 },
+  { id: "paced", group: "core", title: `stream, 200 events, one each ${PACE_MS} ms, 16 at once`, unit: "event", sample: "event", exchange: "openai-paced", connections: 16, repeatShare: 0, warmUpMs: 0 },
+  { id: "download", group: "core", title: "50 MB of JSON down", unit: "body", sample: "response", exchange: "download", connections: 1, repeatShare: 0.5, warmUpMs: 100 },
+  ...(["openai", "anthropic", "bedrock"] as const).flatMap(providerStreams),
+  { id: "json40", group: "providers", title: "40 MB of JSON down", unit: "body", sample: "response", exchange: "json40", connections: 1, repeatShare: 1, warmUpMs: 300 },
 ];
+
+function providerStreams(provider: Streamed): Workload[] {
+  const common = { group: "providers", unit: "event" } as const;
+  return (["plain", "gzip"] as const).flatMap((coding): Workload[] => {
+    const exchange = coding === "gzip" ? (`${provider}-gzip` as const) : provider;
+    return [
+      { ...common, id: `${provider}-${coding}`, title: `${provider}, ${coding}, unpaced, 8 at once`, sample: "stream", exchange, connections: 8, repeatShare: 0.8, warmUpMs: 1000 },
+      { ...common, id: `${provider}-${coding}-paced`, title: `${provider}, ${coding}, paced, 16 at once`, sample: "stream", exchange: `${exchange}-paced`, connections: 16, repeatShare: 0, warmUpMs: 0 },
+    ];
+  });
+}
+
+/** The workloads of a list of groups and ids. Throws an Error whose message is for the user. */
+export function selectWorkloads(names: readonly string[]): readonly Workload[] {
+  const known = new Set<string>([...GROUPS, ...WORKLOADS.map(({ id }) => id)]);
+  const unknown = names.find((name) => !known.has(name));
+  if (unknown !== undefined) throw new Error(`--workloads: "${unknown}" is none of ${[...known].join(", ")}`);
+  return WORKLOADS.filter(({ id, group }) => names.includes(id) || names.includes(group));
+}
+
+/** The host of a workload's provider, which a meter knows. */
+export function meteredHostOf({ exchange }: Workload): string {
+  return EXCHANGES[exchange].host;
+}
+
+/** The bytes of a workload's body, in MB; 1 where a unit is no body. */
+export function megabytesOf({ id }: Workload): number {
+  return id === "download" ? 50 : id === "json40" ? 40 : 1;
+}
 
 /** Units done, and latencies in microseconds, unsorted. */
 export interface Done {
@@ -41,13 +86,13 @@ export interface Load {
 export async function prepareLoad(workload: Workload, route: Route): Promise<Load> {
   const connections = await Promise.all(Array.from({ length: workload.connections }, () => openConnection(route)));
   const authority = authorityOf(route);
-  const warmUp = chatRequest(authority, "json");
+  const warmUp = requestOf(warmUpOf(workload), authority);
   await Promise.all(connections.map((connection) => connection.exchange(warmUp)));
   return {
     async run(durationMs) {
       const latenciesUs: number[] = [];
       const until = performance.now() + durationMs * workload.repeatShare;
-      const request = chatRequest(authority, workload.answer);
+      const request = requestOf(workload.exchange, authority);
       const units = await Promise.all(connections.map((connection) => repeat(workload, connection, request, until, latenciesUs)));
       return { units: units.reduce((sum, count) => sum + count, 0), latenciesUs };
     },
@@ -57,6 +102,20 @@ export async function prepareLoad(workload: Workload, route: Route): Promise<Loa
   };
 }
 
+/** A short exchange on the same host: JSON for a body, the stream without its pauses for a paced one. */
+function warmUpOf({ unit, exchange }: Workload): ExchangeId {
+  return unit === "body" ? "json" : UNPACED[exchange] ?? exchange;
+}
+
+const UNPACED: Partial<Record<ExchangeId, ExchangeId>> = {
+  "openai-paced": "openai",
+  "openai-gzip-paced": "openai-gzip",
+  "anthropic-paced": "anthropic",
+  "anthropic-gzip-paced": "anthropic-gzip",
+  "bedrock-paced": "bedrock",
+  "bedrock-gzip-paced": "bedrock-gzip",
+};
+
 /** The Host header: https's own port is left out (RFC 9110 section 7.2). */
 function authorityOf({ host, port }: Route): string {
   return port === 443 ? host : `${host}:${port}`;
@@ -64,11 +123,12 @@ function authorityOf({ host, port }: Route): string {
 
 async function repeat(workload: Workload, connection: Connection, request: Buffer, until: number, latenciesUs: number[]): Promise<number> {
   let units = 0;
-  const onBody = workload.answer === "paced" ? (chunk: Buffer): void => addEventLatencies(chunk, latenciesUs) : undefined;
+  const onBody = workload.id === "paced" ? (chunk: Buffer): void => addEventLatencies(chunk, latenciesUs) : undefined;
   do {
     const started = performance.now();
     const bytes = await connection.exchange(request, onBody);
-    if (workload.answer === "download" && bytes !== DOWNLOAD_BYTES) throw new Error(`${bytes} bytes came of ${DOWNLOAD_BYTES}`);
+    const { answer } = EXCHANGES[workload.exchange];
+    if (answer.kind === "body" && bytes !== answer.length) throw new Error(`${bytes} bytes came of ${answer.length}`);
     if (onBody === undefined) latenciesUs.push((performance.now() - started) * 1000);
     units += workload.unit === "event" ? EVENTS_PER_STREAM : 1;
   } while (performance.now() < until);
@@ -89,7 +149,7 @@ function addEventLatencies(chunk: Buffer, latenciesUs: number[]): void {
 /** Opens `readers` downloads of 50 MB whose reader stops at the first bytes. Closing them ends it. */
 export async function openStalledReaders(readers: number, route: Route): Promise<{ readonly close: () => void }> {
   const connections = await Promise.all(Array.from({ length: readers }, () => openConnection(route)));
-  const request = chatRequest(authorityOf(route), "download");
+  const request = requestOf("download", authorityOf(route));
   await Promise.all(connections.map((connection) => firstBytes(connection, request)));
   return {
     close() {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { chatRequest, completionBody, EVENT_BYTES, EVENTS_PER_STREAM, JSON_BYTES, stampOffset, streamEvents } from "../../bench/payloads.ts";
+import { requestOf } from "../../bench/exchanges.ts";
+import { completionBody, EVENT_BYTES, EVENTS_PER_STREAM, JSON_BYTES, stampOffset, streamEvents } from "../../bench/payloads.ts";
 
 const completion = z.object({ choices: z.array(z.unknown()), usage: z.object({ total_tokens: z.literal(603) }) });
 
@@ -22,7 +23,7 @@ describe("the bench's payloads", () => {
   });
 
   it("ask for the stream and its usage, and state their own length", () => {
-    const [head = "", body = ""] = chatRequest("api.openai.com", "stream").toString().split("\r\n\r\n");
+    const [head = "", body = ""] = requestOf("openai", "api.openai.com").toString().split("\r\n\r\n");
     expect(head).toContain(`Content-Length: ${body.length}`);
     expect(JSON.parse(body)).toMatchObject({ stream: true, stream_options: { include_usage: true } });
   });

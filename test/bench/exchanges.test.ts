@@ -1,0 +1,39 @@
+import { gunzipSync } from "node:zlib";
+import { describe, expect, it } from "vitest";
+
+import { EXCHANGES, type ExchangeId, type Stream } from "../../bench/exchanges.ts";
+import { EVENTS_PER_STREAM } from "../../bench/payloads.ts";
+import { handlers } from "../../src/usage/providers/index.ts";
+
+const STREAMS = ["openai", "anthropic", "bedrock"] as const satisfies readonly ExchangeId[];
+const METERS = { openai: "openai", anthropic: "anthropic", bedrock: "bedrock" } as const;
+
+function streamOf(id: ExchangeId): Stream {
+  const { answer } = EXCHANGES[id];
+  if (answer.kind !== "stream") throw new Error(`${id} is no stream`);
+  return answer;
+}
+
+describe("the bench's exchanges", () => {
+  it.each(STREAMS)("are measured by their handler: %s", async (id) => {
+    const { host, path, requestBody, answer } = EXCHANGES[id];
+    const handler = handlers.find((one) => one.id === METERS[id]);
+    const reader = handler?.open(
+      { host, port: 443, protocol: "http", method: "POST", path, query: "", headers: [] },
+      { isEstimateAllowed: true, jobs: { start: () => undefined, finish: () => false } },
+    ).reader;
+    reader?.requestData?.(Buffer.from(requestBody));
+    reader?.requestEnd?.();
+    reader?.response({ status: 200, statusText: "OK", headers: ["Content-Type", answer.contentType] });
+    for (const piece of await streamOf(id).pieces()) reader?.push(piece);
+    expect(reader?.end({ kind: "complete" })).toMatchObject([{ kind: "measured", completeness: "complete", source: "provider" }]);
+  });
+
+  it.each(STREAMS)("are the same when they are compressed, in as many pieces: %s", async (id) => {
+    const plain = await streamOf(id).pieces();
+    const coded = await streamOf(`${id}-gzip`).pieces();
+    expect(plain).toHaveLength(EVENTS_PER_STREAM);
+    expect(coded).toHaveLength(EVENTS_PER_STREAM);
+    expect(gunzipSync(Buffer.concat(coded)).equals(Buffer.concat(plain))).toBe(true);
+  });
+});
