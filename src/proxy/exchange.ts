@@ -30,6 +30,8 @@ export interface ExchangeDeps {
   readonly upstream: Upstream;
   readonly observer: FlowObserver;
   readonly gate: FlowGate;
+  /** A refusal for every new request (draining), or undefined; the connection ends with it. */
+  readonly closedFor: () => ProxyAnswer | undefined;
   /** Undefined: nothing is ever changed. */
   readonly editor: FlowEditor | undefined;
   readonly now: () => number;
@@ -108,6 +110,11 @@ class Exchange implements UpstreamListener, Watched {
   }
 
   start(): void {
+    const closed = this.#deps.closedFor();
+    if (closed !== undefined) {
+      this.#answer({ ...closed, headers: [...(closed.headers ?? []), "connection", "close"] });
+      return;
+    }
     const hosts = getHeaderValues(this.#downstream.headers, "host");
     const isForeign = hosts.length > 1 || (hosts[0] !== undefined && !namesTarget(hosts[0], this.#route.target));
     if (isForeign) {

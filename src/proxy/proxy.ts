@@ -98,7 +98,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
   const terminator = createTerminator({ contextFor: options.contextFor, handshakeTimeoutMs: options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS });
   const stalls = createIdleWatch(options.stalledClientMs ?? STALLED_CLIENT_MS);
   const tunnels = createTunnelWatches();
-  const deps: ExchangeDeps = { upstream, observer: options.observer, gate: options.gate, editor: options.editor, now: options.now, stalls, tunnels, onProxyAnswer: options.onProxyAnswer };
+  const deps: ExchangeDeps = { upstream, observer: options.observer, gate: options.gate, closedFor: options.closedFor, editor: options.editor, now: options.now, stalls, tunnels, onProxyAnswer: options.onProxyAnswer };
   const sockets = new Set<Socket>();
   const routes = new WeakMap<Socket, ExchangeRoute>();
 
@@ -106,7 +106,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
     const route = routes.get(socket);
     if (route === undefined) socket.destroy();
     else if (!path.startsWith("/") && path !== "*") answer(downstream, PATH_MISSING);
-    else if (!refuseNew(downstream, route.target.host)) runExchange({ downstream, path, isUpgrade }, route, deps);
+    else runExchange({ downstream, path, isUpgrade }, route, deps);
   };
   const onRefused = (code: string): void => options.onProxyAnswer(code, "");
   const inner = createInnerServer((request, response, isUpgrade) => {
@@ -120,12 +120,6 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
     const body = answerBody(reply);
     downstream.answer(reply.status, [...answerHeaders(reply, Buffer.byteLength(body)), "connection", "close"], body);
   };
-  const refuseNew = (downstream: Downstream, host: string): boolean => {
-    const refusal = options.closedFor();
-    if (refusal !== undefined) answer(downstream, refusal, host);
-    return refusal !== undefined;
-  };
-
   const track = (socket: Socket): void => {
     if (sockets.has(socket)) return;
     sockets.add(socket);
@@ -198,7 +192,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
     const downstream = new H1Downstream(request, response);
     if (!verdict.isAllowed) answer(downstream, AUTH_REQUIRED);
     else if (absolute === undefined) answer(downstream, NOT_PROXY_REQUEST);
-    else if (!refuseNew(downstream, absolute.target.host)) {
+    else {
       const { scheme, target, path } = absolute;
       runExchange({ downstream, path, isUpgrade }, { scheme, target, proxyUser: verdict.user }, deps);
     }

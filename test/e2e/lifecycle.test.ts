@@ -76,7 +76,7 @@ describe("a drain", () => {
     // On a connection that was there before: in the shape of the API.
     const answer = await client.call(CALLS.chat);
     expect([answer.status, answer.headers["x-tallyman-error"]]).toEqual([503, "draining"]);
-    expect(JSON.parse(answer.text)).toMatchObject({ error: { type: "tallyman_error", code: "draining", message: expect.any(String) } });
+    expect(JSON.parse(answer.text)).toMatchObject({ error: { type: "tallyman_error", code: "draining", message: expect.any(String), param: null } });
     expect(program.exitCode).toBeUndefined();
     finish();
     expect(await ended).toBe(WHOLE_STREAM);
