@@ -9,7 +9,7 @@ import { createFlowFeed } from "./admin/flow-feed.ts";
 import { createMetrics } from "./admin/metrics.ts";
 import type { AdminServer } from "./admin/server.ts";
 import { buildAdmin } from "./app/admin.ts";
-import { followOutbox, startDelivery } from "./app/delivery.ts";
+import { followOutbox, sinkIds, startDelivery } from "./app/delivery.ts";
 import { createDrain, DRAINING, type DrainReport } from "./app/drain.ts";
 import { buildGate } from "./app/gate.ts";
 import { hostTable, interception, recognition } from "./app/hosts.ts";
@@ -24,7 +24,7 @@ import { createLeafCache } from "./proxy/leaf-cache.ts";
 import { errorCode } from "./proxy/proxy-error.ts";
 import { startProxy, type ProxyServer } from "./proxy/proxy.ts";
 import { openStore, type DurableStore } from "./store/client.ts";
-import { createCounters, createIncludeUsage, createPriceBook, createTokenizer, createTracker, handlers as standardHandlers, type Counters, type Delivery, type PriceBook, type Tokenizer, type Tracker } from "./usage/index.ts";
+import { createCounters, createIncludeUsage, createPriceBook, createTokenizer, createTracker, handlers as standardHandlers, type Counters, type Deliveries, type PriceBook, type Tokenizer, type Tracker } from "./usage/index.ts";
 
 export type { DrainReport } from "./app/drain.ts";
 export type { AppOptions, BillingGate } from "./app/parts.ts";
@@ -61,7 +61,7 @@ export async function startApp(options: AppOptions): Promise<App> {
   const store = await openStore({
     dataDir: settings.dataDir,
     durability: settings.durability,
-    delivers: settings.webhookUrl !== undefined,
+    sinks: sinkIds(options),
     retentionMs: settings.retentionMs,
     logger,
   });
@@ -86,11 +86,12 @@ async function join(parts: Parts): Promise<App> {
   });
   const metrics = createMetrics({ counters: () => counters.snapshot() });
   const tracker = createTracker({ logger });
-  for (const sink of options.sinks ?? []) tracker.subscribe(sink);
+  for (const sink of options.sinks ?? []) if (typeof sink === "function") tracker.subscribe(sink);
   const feed = createFlowFeed();
   const delivery = startDelivery(parts, counters, metrics);
   if (delivery !== undefined) undo.push(() => delivery.stop(0));
-  await followOutbox(store, counters, delivery !== undefined);
+  const unfollow = delivery === undefined ? undefined : await followOutbox(parts, counters);
+  undo.push(() => Promise.resolve(unfollow?.()));
 
   const ports = { admin: 0 };
   const leaves = createLeafCache({ authority, leafTtlMs: settings.leafTtlMs, onMint: () => metrics.leafMinted() });
@@ -142,6 +143,7 @@ async function join(parts: Parts): Promise<App> {
   let stopped: Promise<DrainReport> | undefined;
   const stop = async (drainTimeoutMs?: number): Promise<DrainReport> => {
     const report = await drain(drainTimeoutMs);
+    unfollow?.();
     await closeAll({ proxy, admin, tokenizer, delivery, store, counters });
     return report;
   };
@@ -183,7 +185,7 @@ interface Running {
   readonly proxy: ProxyServer;
   readonly admin: AdminServer | undefined;
   readonly tokenizer: Tokenizer;
-  readonly delivery: Delivery | undefined;
+  readonly delivery: Deliveries | undefined;
   readonly store: DurableStore;
   readonly counters: Counters;
 }

@@ -17,6 +17,7 @@ export type { Settings } from "./config/settings.ts";
 export type { FlowHead } from "./flow/flow.ts";
 export type { ConnectorUsage, ModelUsage } from "./usage/categories.ts";
 export type { Handler, Reader, Reading } from "./usage/handler.ts";
+export type { Sink, SinkBatch, SinkEvent, SinkLimits, SinkRequest, Verdict } from "./usage/delivery/sink.ts";
 export type { CounterSnapshot, TrackerDimension, UsageEvent, UsageSubscriber, UsageTally } from "./usage/index.ts";
 
 /** Every setting of the program (see Settings; docs/configuration.md explains them), and what only an embedder can give. */

@@ -28,8 +28,8 @@ export interface EndedFlow {
   readonly bytesDown: number;
 }
 
-/** How one post to the receiver went: taken, to be tried again, or refused for good. */
-export type DeliveryResult = "delivered" | "retried" | "refused";
+/** How one post to a sink went: taken, to be tried again, refused for good, or cut in two. */
+export type DeliveryResult = "delivered" | "retried" | "refused" | "split";
 
 /** Told by app.ts what happens. No method throws; a number that is not finite and positive counts as nothing. */
 export interface Metrics {
@@ -42,8 +42,8 @@ export interface Metrics {
   gap(kind: string, count: number): void;
   /** The proxy answered by itself. `code` is of the contract's table. */
   proxyError(code: string): void;
-  /** One post of `events` events. */
-  deliveryAttempted(result: DeliveryResult, events: number): void;
+  /** One post of `events` events to a sink. */
+  deliveryAttempted(sink: string, result: DeliveryResult, events: number): void;
   tunnelEnded(tunnel: { readonly bytesUp: number; readonly bytesDown: number }): void;
   leafMinted(): void;
   /** A client did not complete the TLS handshake with our leaf. */
@@ -78,6 +78,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const meterLabel = boundedLabel();
   const categoryLabel = boundedLabel();
   const codeLabel = boundedLabel();
+  const sinkLabel = boundedLabel();
 
   return {
     flowEnded(flow) {
@@ -101,9 +102,11 @@ export function createMetrics(options: MetricsOptions): Metrics {
     commitWaited: (seconds) => observe(histogram.commit(), seconds),
     gap: (kind, count) => counter.gaps.add(count, codeLabel(kind)),
     proxyError: (code) => counter.errors.add(1, codeLabel(code)),
-    deliveryAttempted(result, events) {
-      counter.deliveries.add(1, result);
-      if (result === "delivered") counter.delivered.add(events);
+    deliveryAttempted(sink, result, events) {
+      const label = sinkLabel(sink);
+      counter.deliveries.add(1, label, result);
+      if (result === "delivered") counter.delivered.add(events, label);
+      if (result === "refused") counter.dead.add(events, label);
     },
     tunnelEnded(tunnel) {
       counter.tunnels.add(1);
@@ -145,8 +148,9 @@ function createCounters(registry: Registry) {
     units: counter("units_total", "Things counted that are not tokens: a model's units and a connector's categories.", "meter", "category"),
     cost: counter("cost_usd_total", "Sum of the events' costs in USD, where they have one. Approximate: the ledger is exact.", "meter"),
     events: counter("events_total", "Events stored.", "meter", "completeness", "usage_source"),
-    deliveries: counter("deliveries_total", "Posts to the receiver, by result.", "result"),
-    delivered: counter("delivered_events_total", "Events that the receiver took."),
+    deliveries: counter("deliveries_total", "Posts to a sink, by result.", "sink", "result"),
+    delivered: counter("delivered_events_total", "Events that a sink took.", "sink"),
+    dead: counter("dead_letters_total", "Events that a sink refused for good.", "sink"),
     gaps: counter("gaps_total", "Usage that is not in the ledger, or was not in time, by kind.", "kind"),
     bytes: counter("bytes_total", "Body bytes of metered exchanges.", "direction"),
     tunnels: counter("tunnels_total", "Tunnels that ended: connections passed on unread."),

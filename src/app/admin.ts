@@ -2,12 +2,12 @@
 
 import { createAdminServer, type AdminServer } from "../admin/server.ts";
 import type { DurableStore } from "../store/client.ts";
-import type { Delivery } from "../usage/index.ts";
+import type { Deliveries } from "../usage/index.ts";
 import type { DrainReport } from "./drain.ts";
 import type { MeterParts, Parts } from "./parts.ts";
 
 export interface AdminParts extends Omit<MeterParts, "hasReceiver" | "tokenizer"> {
-  readonly delivery: Delivery | undefined;
+  readonly delivery: Deliveries | undefined;
   readonly drain: (timeoutMs?: number) => Promise<DrainReport>;
   readonly drainRequested: PromiseWithResolvers<DrainReport>;
 }
@@ -39,15 +39,14 @@ export function buildAdmin(parts: Parts, { counters, metrics, tracker, feed, del
   });
 }
 
-/** Not ready: usage cannot be stored. Degraded but ready: the receiver fails, and events wait on disk. */
-function readiness(store: DurableStore, delivery: Delivery | undefined): { ready: boolean; reasons: readonly string[] } {
-  const reasons: string[] = [];
-  const state = delivery?.state();
-  if (store.failure !== undefined) reasons.push(`usage cannot be written to TALLYMAN_DATA_DIR (${store.failure}); see the log`);
-  const isStoring = reasons.length === 0;
-  const isPaused = state?.status === "paused";
-  if (state !== undefined && (isPaused || state.status === "retrying")) {
-    reasons.push(`the webhook receiver ${isPaused ? "refuses events" : "does not take events"}: ${state.lastError ?? "unknown"}`);
-  }
-  return { ready: isStoring && !isPaused, reasons };
+/** Not ready: usage cannot be stored, or a sink refuses everything. Degraded but ready: a sink fails, and events wait on disk. */
+function readiness(store: DurableStore, delivery: Deliveries | undefined): { ready: boolean; reasons: readonly string[] } {
+  const storing = store.failure === undefined ? [] : [`usage cannot be written to TALLYMAN_DATA_DIR (${store.failure}); see the log`];
+  const states = [...(delivery?.states() ?? [])];
+  const failing = states.flatMap(([sink, { status, circuit, lastError = "unknown" }]) => {
+    if (status === "paused") return [`the ${sink} receiver refuses events: ${lastError}`];
+    if (status !== "retrying") return [];
+    return [`the ${sink} receiver does not take events: ${lastError}${circuit === "open" ? "; tried every few minutes" : ""}`];
+  });
+  return { ready: storing.length === 0 && !states.some(([, { status }]) => status === "paused"), reasons: [...storing, ...failing] };
 }

@@ -1,65 +1,79 @@
-/** Joins the store's outbox to the webhook and both to the counters. */
+/** Joins the store's outbox to the sinks and both to the counters. */
 
 import type { Metrics } from "../admin/metrics.ts";
-import type { DurableStore } from "../store/client.ts";
-import { createDelivery, type Counters, type Delivery } from "../usage/index.ts";
-import type { Parts } from "./parts.ts";
+import { createDeliveries, createWebhook, type Counters, type Deliveries, type Sink } from "../usage/index.ts";
+import { StartError } from "./start-error.ts";
+import type { AppOptions, Parts } from "./parts.ts";
 
-/** Undefined without a webhook: events stay in the ledger. */
-export function startDelivery(parts: Parts, counters: Counters, metrics: Metrics): Delivery | undefined {
-  const { options, store, extraCaPem } = parts;
-  const { settings } = options;
-  if (settings.webhookUrl === undefined) return undefined;
-  const sizes = new Map<string, number>();
-  const delivery = createDelivery({
-    // Counts what leaves the outbox.
-    store: {
-      onPending: (listener) => store.onPending(listener),
-      counts: () => store.counts(),
-      async takeBatch(maxEvents, maxBytes) {
-        const batch = await store.takeBatch(maxEvents, maxBytes);
-        if (batch !== undefined) sizes.set(batch.id, batch.events.length);
-        return batch;
-      },
-      async delivered(batchId) {
-        await store.delivered(batchId);
-        const count = sizes.get(batchId) ?? 0;
-        sizes.delete(batchId);
-        counters.reportsDone(count);
-        metrics.deliveryAttempted("delivered", count);
-      },
-      async releaseBatch(batchId) {
-        sizes.delete(batchId);
-        await store.releaseBatch(batchId);
-      },
-    },
-    url: settings.webhookUrl,
-    secrets: settings.webhookSecrets,
-    headers: settings.webhookHeaders,
-    maxEvents: settings.webhookBatchMaxEvents,
-    maxBytes: settings.webhookBatchMaxBytes,
-    maxWaitMs: settings.webhookBatchMaxWaitMs,
-    concurrency: settings.webhookConcurrency,
-    timeoutMs: settings.webhookTimeoutMs,
-    version: options.version,
+/** The ids of the sinks that the program will deliver to. Throws StartError for an id that is no name or that two sinks have. */
+export function sinkIds(options: AppOptions): string[] {
+  const ids = [...(options.settings.webhookUrl === undefined ? [] : ["webhook"]), ...givenSinks(options).map((sink) => sink.id)];
+  const wrong = ids.find((id, place) => !/^[a-z0-9-]{1,64}$/.test(id) || ids.indexOf(id) !== place);
+  if (wrong === undefined) return ids;
+  throw new StartError("sinks_invalid", `The sink id "${wrong}" is not valid: each sink needs an id of its own, of lower-case letters, digits and hyphens ("webhook" is TALLYMAN_WEBHOOK_URL's).`, { isWrongSetting: true });
+}
+
+/** Undefined without a sink: events stay in the ledger. */
+export function startDelivery(parts: Parts, counters: Counters, metrics: Metrics): Deliveries | undefined {
+  const { options, store } = parts;
+  const sinks = [...webhook(parts), ...givenSinks(options)];
+  if (sinks.length === 0) return undefined;
+  const delivery = createDeliveries({
+    store,
+    sinks,
     logger: options.logger,
-    ...(extraCaPem === undefined ? {} : { ca: extraCaPem }),
+    onAttempt: (sink, result, events) => metrics.deliveryAttempted(sink, result, events),
+    onSettled: (events) => counters.reportsDone(events),
   });
   delivery.start();
   return delivery;
 }
 
-/** Counts events that no flow of this process made: those of an earlier run, and later adoptions. */
-export async function followOutbox(store: DurableStore, counters: Counters, hasReceiver: boolean): Promise<void> {
-  if (!hasReceiver) return;
-  const catchUp = async (): Promise<void> => {
-    const { pending } = await store.counts();
-    const missing = pending - counters.snapshot().reports;
-    if (missing > 0) counters.reportsFound(missing);
+function givenSinks(options: AppOptions): Sink[] {
+  return (options.sinks ?? []).flatMap((sink) => (typeof sink === "function" ? [] : [sink]));
+}
+
+function webhook({ options, extraCaPem }: Parts): Sink[] {
+  const { settings, version } = options;
+  if (settings.webhookUrl === undefined) return [];
+  return [
+    createWebhook({
+      url: settings.webhookUrl,
+      secrets: settings.webhookSecrets,
+      headers: settings.webhookHeaders,
+      timeoutMs: settings.webhookTimeoutMs,
+      version,
+      ca: extraCaPem,
+      limits: {
+        maxEvents: settings.webhookBatchMaxEvents,
+        maxBytes: settings.webhookBatchMaxBytes,
+        maxWaitMs: settings.webhookBatchMaxWaitMs,
+        concurrency: settings.webhookConcurrency,
+      },
+    }),
+  ];
+}
+
+/** How often the counter is compared with the outbox, which other processes change too. */
+const COMPARE_MS = 10_000;
+
+/**
+ * Keeps the counter of reports true to the outbox: events of an earlier run, adoptions, and what another process delivered
+ * for this one. Resolves to what ends it.
+ */
+export async function followOutbox({ store }: Parts, counters: Counters): Promise<() => void> {
+  const compare = async (): Promise<void> => {
+    // Exact: whatever the worker did before it counted has been told, and has been counted here, by the time the answer is.
+    const difference = (await store.pending()) - counters.snapshot().reports;
+    if (difference > 0) counters.reportsFound(difference);
+    else if (difference < 0) counters.reportsDone(-difference);
   };
-  await catchUp();
+  await compare();
+  // A failed look is made good by the next one.
+  const compareLater = (): void => void compare().catch(() => undefined);
   store.onPending((events) => {
-    // Undefined after an adoption. A failed look-up is made good by the next one.
-    if (events === undefined) catchUp().catch(() => undefined);
+    if (events === undefined) compareLater();
   });
+  const timer = setInterval(compareLater, COMPARE_MS).unref();
+  return () => clearInterval(timer);
 }

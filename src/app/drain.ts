@@ -1,7 +1,7 @@
 /** The orderly end: nothing new, the flows under way to their end, the outbox to the receiver. */
 
 import type { Refusal } from "../flow/flow.ts";
-import type { Counters, CounterSnapshot, Delivery } from "../usage/index.ts";
+import type { Counters, CounterSnapshot, Deliveries } from "../usage/index.ts";
 
 /** What new connections and requests are told meanwhile. */
 export const DRAINING: Refusal = { status: 503, code: "draining", message: "this proxy is shutting down; try again with its successor" };
@@ -17,7 +17,7 @@ const DRAIN_POLL_MS = 10;
 interface DrainParts {
   readonly state: { isDraining: boolean };
   readonly counters: Counters;
-  readonly delivery: Delivery | undefined;
+  readonly delivery: Deliveries | undefined;
   readonly timeoutMs: number;
 }
 

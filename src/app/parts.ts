@@ -9,7 +9,7 @@ import type { FlowFeed } from "../admin/flow-feed.ts";
 import type { Metrics } from "../admin/metrics.ts";
 import type { CertificateAuthority } from "../proxy/certificate-authority.ts";
 import type { DurableStore } from "../store/client.ts";
-import type { Counters, Handler, PriceBook, Recognition, Tokenizer, Tracker, UsageEvent } from "../usage/index.ts";
+import type { Counters, Handler, PriceBook, Recognition, Sink, Tokenizer, Tracker, UsageEvent } from "../usage/index.ts";
 
 /** A gate of the embedder: undefined lets the request pass; a text refuses it (403 request_denied). */
 export type BillingGate = (head: FlowHead) => string | undefined | Promise<string | undefined>;
@@ -27,8 +27,11 @@ export interface AppOptions {
   readonly billingGate?: BillingGate;
   /** The caller type of a flow, where neither the operator nor the client names one. */
   readonly callerType?: (head: FlowHead) => string | undefined;
-  /** Receives each usage event after it is stored. */
-  readonly sinks?: readonly ((event: UsageEvent) => unknown)[];
+  /**
+   * A Sink is delivered to like the webhook and beside it: at least once, from an outbox of its own on disk. A function
+   * receives each usage event after it is stored, once, as a subscriber does.
+   */
+  readonly sinks?: readonly (Sink | ((event: UsageEvent) => unknown))[];
   /** Epoch milliseconds. */
   readonly clock?: () => number;
 }

@@ -13,13 +13,14 @@ import type {
   EventQuery,
   FlowIntent,
   LedgerRecord,
-  OutboxBatch,
+  SinkOutbox,
   Store,
   StoreCounts,
   StoredRecord,
   UsageQuery,
   UsageRow,
 } from "./store.ts";
+import { pendingOf, sinkOutbox } from "./sink-outbox.ts";
 import { StoreError, type StoreErrorCode } from "./store-error.ts";
 import { WorkerLink } from "./worker-link.ts";
 
@@ -39,8 +40,11 @@ export interface StoreOptions {
   readonly dataDir: string;
   /** `strict`: a commit resolves after fsync. `relaxed`: groups wait RELAXED_WAIT_MS, and resolve when written. */
   readonly durability: "strict" | "relaxed";
-  /** False for a process without a webhook: it adopts no pending events, and its lost flows are not for delivery. Default true. */
-  readonly delivers?: boolean;
+  /**
+   * Ids of the sinks that this process delivers to; the webhook alone unless given. Without any it adopts no pending events,
+   * and nothing of its own is for delivery.
+   */
+  readonly sinks?: readonly string[];
   /** Delivered and free records older than this are pruned every hour. Without it nothing is pruned. */
   readonly retentionMs?: number;
   /** The database file never grows past this; commits then fail with `disk_full`. */
@@ -54,7 +58,7 @@ export interface StoreOptions {
 
 /** The store that `openStore` gives: the contract, and what only its owner needs. */
 export interface DurableStore extends Store {
-  /** `events` and `bytes` say how much became pending; undefined after an adoption. */
+  /** `events` and `bytes` say how much became pending; undefined where the outbox has changed in another way (an adoption). */
   onPending(listener: (events?: number, bytes?: number) => void): void;
   /** Removes delivered and free records older than `beforeMs`, in small transactions. Resolves to how many. */
   prune(beforeMs: number): Promise<number>;
@@ -192,21 +196,12 @@ class StoreClient implements DurableStore {
     this.#schedule();
   }
 
-  async takeBatch(maxEvents: number, maxBytes: number): Promise<OutboxBatch | undefined> {
-    const answer = await this.#link.call({ name: "takeBatch", maxEvents, maxBytes });
-    if (answer.name !== "batch") throw unexpectedAnswer(answer);
-    if (answer.batch !== undefined) this.#taken.add(answer.batch.id);
-    return answer.batch;
+  outbox(sink: string): SinkOutbox {
+    return sinkOutbox(sink, { call: (call) => this.#link.call(call), taken: this.#taken, onUnknown: () => this.#tellPending() });
   }
 
-  async delivered(batchId: string): Promise<void> {
-    await this.#link.call({ name: "delivered", batchId });
-    this.#taken.delete(batchId);
-  }
-
-  async releaseBatch(batchId: string): Promise<void> {
-    this.#taken.delete(batchId);
-    await this.#link.call({ name: "releaseBatch", batchId });
+  async pending(): Promise<number> {
+    return pendingOf(await this.#link.call({ name: "pending", sink: undefined }));
   }
 
   async prune(beforeMs: number): Promise<number> {
@@ -365,7 +360,7 @@ function setupOf(options: StoreOptions): WorkerSetup {
     mode: "owner",
     path: join(options.dataDir, DATABASE_FILE),
     durability: options.durability,
-    delivers: options.delivers ?? true,
+    sinks: options.sinks ?? ["webhook"],
     busyTimeoutMs: options.busyTimeoutMs ?? DEFAULT_BUSY_TIMEOUT_MS,
     maxBytes: options.maxBytes,
     ownerId: undefined,

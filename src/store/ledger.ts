@@ -22,34 +22,35 @@ export interface LedgerOptions {
   readonly ownerId: number;
   /** How the transactions that hold records or gaps are synced; those that hold only intents never wait for the disk. */
   readonly recordSync: Sync;
-  /** The delivery state of this process's flows if they are recovered. */
-  readonly delivers: boolean;
+  /** The sinks that this process's events wait for. */
+  readonly waitingMask: number;
 }
 
 /**
  * A second record with the same id is ignored, unless the first is the guess that adoption stored while its flow was
- * still under way in a stopped process, and nobody has taken it for delivery yet.
+ * still under way in a stopped process, and no sink has taken it into a batch yet.
  */
 const INSERT_EVENT = `
-  INSERT INTO events (id, time_ms, delivery, owner, body) VALUES (?, ?, ?, ?, ?)
-  ON CONFLICT (id) DO UPDATE SET time_ms = excluded.time_ms, delivery = excluded.delivery, body = excluded.body, recovered = 0
-    WHERE recovered = 1 AND delivery IN (${DELIVERY.none}, ${DELIVERY.pending})`;
+  INSERT INTO events (id, time_ms, delivery, waiting, owner, body) VALUES (?, ?, ?, ?, ?, ?)
+  ON CONFLICT (id) DO UPDATE SET time_ms = excluded.time_ms, delivery = excluded.delivery, waiting = excluded.waiting, body = excluded.body, recovered = 0
+    WHERE recovered = 1 AND NOT EXISTS (SELECT 1 FROM cursors WHERE cursors.owner = events.owner AND cursors.position >= events.position)`;
 
-/** The newest row stays whatever its age, so that positions keep rising. */
+/** What waits for a sink and what can be replayed stays. The newest row stays too, so that positions keep rising. */
 const PRUNE = `
   DELETE FROM events WHERE position IN (
     SELECT position FROM events
-    WHERE time_ms < ? AND delivery IN (${DELIVERY.none}, ${DELIVERY.delivered}) AND position < (SELECT max(position) FROM events)
+    WHERE time_ms < ? AND waiting = 0 AND delivery <> ${DELIVERY.pending} AND position < (SELECT max(position) FROM events)
+      AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.position = events.position)
     ORDER BY time_ms LIMIT ?)`;
 
 /** Prepares the ledger's statements. */
 export function createLedger(db: Database, options: LedgerOptions): Ledger {
-  const { ownerId } = options;
-  const unknownDelivery = options.delivers ? DELIVERY.pending : DELIVERY.none;
+  const { ownerId, waitingMask } = options;
+  const unknownDelivery = waitingMask === 0 ? DELIVERY.none : DELIVERY.pending;
   const insertEvent = db.prepare(INSERT_EVENT);
-  const insertIntent = db.prepare("INSERT OR REPLACE INTO intents (flow_id, owner, started_at_ms, delivery, unknown_event) VALUES (?, ?, ?, ?, ?)");
+  const insertIntent = db.prepare("INSERT OR REPLACE INTO intents (flow_id, owner, started_at_ms, delivery, waiting, unknown_event) VALUES (?, ?, ?, ?, ?, ?)");
   const deleteIntent = db.prepare("DELETE FROM intents WHERE flow_id = ?");
-  const addGap = db.prepare("INSERT INTO gaps VALUES (?, ?) ON CONFLICT (kind) DO UPDATE SET count = count + excluded.count");
+  const addGap = db.prepare("INSERT INTO gaps (kind, count) VALUES (?, ?) ON CONFLICT (kind) DO UPDATE SET count = count + excluded.count");
   const saveJob = db.prepare("INSERT OR REPLACE INTO jobs VALUES (?, ?)");
   const removeJob = db.prepare("DELETE FROM jobs WHERE key = ?");
   const prune = db.prepare(PRUNE);
@@ -58,12 +59,13 @@ export function createLedger(db: Database, options: LedgerOptions): Ledger {
   const writeFlows = (groups: readonly GroupMessage[]): void => {
     const { begins, ends } = coalesce(groups);
     for (const flowId of ends) deleteIntent.run(flowId);
-    for (const [flowId, intent] of begins) insertIntent.run(flowId, ownerId, intent.startedAtMs, unknownDelivery, intent.unknownEvent);
+    for (const [flowId, intent] of begins) insertIntent.run(flowId, ownerId, intent.startedAtMs, unknownDelivery, waitingMask, intent.unknownEvent);
   };
 
   const writeRecords = (records: GroupMessage["records"]): void => {
     for (let i = 0; i + 3 < records.length; i += 4) {
-      insertEvent.run(records[i] ?? null, records[i + 1] ?? null, records[i + 2] ?? null, ownerId, records[i + 3] ?? null);
+      const isPending = waitingMask !== 0 && records[i + 2] === DELIVERY.pending;
+      insertEvent.run(records[i] ?? null, records[i + 1] ?? null, isPending ? DELIVERY.pending : DELIVERY.none, isPending ? waitingMask : 0, ownerId, records[i + 3] ?? null);
     }
   };
 

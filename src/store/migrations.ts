@@ -8,10 +8,8 @@ import type { Database } from "./database.ts";
 import { integerOf, textOf } from "./database.ts";
 import { StoreError } from "./store-error.ts";
 
-/**
- * `events.delivery`: how a record stands. `claimed` is a pending record that a batch has frozen.
- */
-export const DELIVERY = { none: 0, pending: 1, claimed: 2, delivered: 3, dead: 4 } as const;
+/** `events.delivery`: how a record stands. 2 was a pending record in a batch, in databases of version 1. */
+export const DELIVERY = { none: 0, pending: 1, delivered: 3, dead: 4 } as const;
 
 /**
  * events is the ledger and the outbox in one, so that an event is one insert. `position` needs no AUTOINCREMENT
@@ -48,7 +46,36 @@ const VERSION_1 = `
   INSERT INTO meta VALUES ('pruned', '0');
 `;
 
-const MIGRATIONS: readonly string[] = [VERSION_1];
+/**
+ * Several sinks. `waiting` is the set of sinks (bits, see `sinks`) that have yet to take the event; it is `pending` while
+ * that is not empty. A sink's position in the events of an owner is its cursor: what is at or before it has been frozen
+ * into batches, what is after it and waits has not. `batches.first` is the batch's first position, by which batches keep
+ * the order of their events when one is split; `requests` are the bytes that a sink made of the events, where it does
+ * not send them as they are. A dead letter keeps the id of the batch in which it was refused, for its replay.
+ */
+const VERSION_2 = `
+  CREATE TABLE sinks (id TEXT PRIMARY KEY, bit INTEGER NOT NULL UNIQUE) STRICT, WITHOUT ROWID;
+  INSERT INTO sinks VALUES ('webhook', 0);
+  CREATE TABLE cursors (owner INTEGER, sink INTEGER, position INTEGER NOT NULL, PRIMARY KEY (owner, sink)) STRICT, WITHOUT ROWID;
+  INSERT INTO cursors SELECT owner, 0, max(position) FROM events WHERE delivery >= 2 GROUP BY owner;
+  DROP INDEX events_pending;
+  ALTER TABLE events ADD COLUMN waiting INTEGER NOT NULL DEFAULT 0;
+  UPDATE events SET waiting = 1, delivery = 1 WHERE delivery IN (1, 2);
+  CREATE INDEX events_waiting ON events (owner, position, waiting) WHERE waiting <> 0;
+  ALTER TABLE intents ADD COLUMN waiting INTEGER NOT NULL DEFAULT 0;
+  UPDATE intents SET waiting = 1 WHERE delivery = 1;
+  ALTER TABLE batches ADD COLUMN sink INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE batches ADD COLUMN first INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE batches ADD COLUMN requests TEXT;
+  UPDATE batches SET first = positions ->> '$[0]';
+  CREATE INDEX batches_in_order ON batches (owner, sink, first);
+  CREATE TABLE dead_letters (
+    position INTEGER, sink INTEGER, batch TEXT NOT NULL, reason TEXT NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (position, sink)
+  ) STRICT, WITHOUT ROWID;
+  ALTER TABLE gaps ADD COLUMN reported INTEGER NOT NULL DEFAULT 0;
+`;
+
+const MIGRATIONS: readonly string[] = [VERSION_1, VERSION_2];
 
 /** Brings the schema up to date and returns the deployment id, made once whoever comes first. */
 export function migrate(db: Database): string {

@@ -33,7 +33,7 @@ export interface OwnersOptions {
   readonly self: ProcessIdentity;
   /** The id of this process if it had one before its worker was started again. */
   readonly ownerId: number | undefined;
-  /** A process without a webhook adopts flows, but leaves pending events to those that deliver. */
+  /** A process without a sink adopts flows, but leaves pending events to those that deliver. */
   readonly delivers: boolean;
   readonly adoptionSync: Sync;
   readonly nowMs: number;
@@ -52,14 +52,14 @@ export function registerOwner(db: Database, options: OwnersOptions): Owners {
   const moveBatches = db.prepare("UPDATE batches SET owner = ? WHERE owner = ?");
   const markClosed = db.prepare("UPDATE owners SET is_closed = 1 WHERE id = ?");
   const hasIntents = db.prepare("SELECT 1 FROM intents WHERE owner = ? LIMIT 1");
-  const intents = db.prepare("SELECT flow_id, started_at_ms, delivery, unknown_event FROM intents WHERE owner = ?");
+  const intents = db.prepare("SELECT flow_id, started_at_ms, delivery, waiting, unknown_event FROM intents WHERE owner = ?");
   const dropIntents = db.prepare("DELETE FROM intents WHERE owner = ?");
   const insertUnknown = db.prepare(
-    "INSERT INTO events (id, time_ms, delivery, owner, recovered, body) VALUES (?, ?, ?, ?, 1, ?) ON CONFLICT (id) DO NOTHING",
+    "INSERT INTO events (id, time_ms, delivery, waiting, owner, recovered, body) VALUES (?, ?, ?, ?, ?, 1, ?) ON CONFLICT (id) DO NOTHING",
   );
   const dropEmpty = db.prepare(`
     DELETE FROM owners WHERE id <> ?1 AND (adopted_by = ?1 OR is_closed = 1)
-      AND NOT EXISTS (SELECT 1 FROM events WHERE events.owner = owners.id AND delivery = 1)
+      AND NOT EXISTS (SELECT 1 FROM events WHERE events.owner = owners.id AND waiting <> 0)
       AND NOT EXISTS (SELECT 1 FROM batches WHERE batches.owner = owners.id)
       AND NOT EXISTS (SELECT 1 FROM intents WHERE intents.owner = owners.id)`);
 
@@ -84,7 +84,7 @@ export function registerOwner(db: Database, options: OwnersOptions): Owners {
     let recovered = 0;
     for (const row of intents.all(dead)) {
       const flow = unknownRecord(textOf(row["flow_id"]), integerOf(row["started_at_ms"]), textOf(row["unknown_event"]));
-      recovered += Number(insertUnknown.run(flow.id, flow.timeMs, integerOf(row["delivery"]), dead, flow.body).changes);
+      recovered += Number(insertUnknown.run(flow.id, flow.timeMs, integerOf(row["delivery"]), integerOf(row["waiting"]), dead, flow.body).changes);
     }
     dropIntents.run(dead);
     return recovered;

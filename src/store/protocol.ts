@@ -22,9 +22,7 @@ export interface GroupMessage {
 }
 
 export type Call =
-  | { readonly name: "takeBatch"; readonly maxEvents: number; readonly maxBytes: number }
-  | { readonly name: "delivered"; readonly batchId: string }
-  | { readonly name: "releaseBatch"; readonly batchId: string }
+  | OutboxCall
   | { readonly name: "events"; readonly query: EventQuery }
   | { readonly name: "usage"; readonly query: UsageQuery }
   | { readonly name: "counts" }
@@ -32,9 +30,25 @@ export type Call =
   /** Gives up ownership, closes the database and ends the worker. */
   | { readonly name: "close" };
 
+/** Calls about one sink's part of the outbox. */
+export type OutboxCall =
+  | { readonly name: "takeBatch"; readonly sink: string; readonly maxEvents: number; readonly maxBytes: number }
+  | { readonly name: "readBatch"; readonly batchId: string }
+  | { readonly name: "freezeBatch"; readonly batchId: string; readonly requests: string }
+  | { readonly name: "delivered"; readonly batchId: string }
+  | { readonly name: "refuseBatch"; readonly batchId: string; readonly reason: string }
+  | { readonly name: "splitBatch"; readonly batchId: string }
+  | { readonly name: "releaseBatch"; readonly batchId: string }
+  /** Without a sink: of all sinks of this process. */
+  | { readonly name: "pending"; readonly sink: string | undefined };
+
 /** What a call gives: `done` for those that only do something. */
 export type Answer =
   | { readonly name: "batch"; readonly batch: OutboxBatch | undefined }
+  | { readonly name: "batches"; readonly batches: readonly OutboxBatch[] }
+  /** Events that wait for no sink any more; undefined: the batch is not known. */
+  | { readonly name: "settled"; readonly left: number | undefined }
+  | { readonly name: "pending"; readonly events: number }
   | { readonly name: "events"; readonly records: readonly StoredRecord[] }
   | { readonly name: "usage"; readonly rows: readonly UsageRow[] }
   | { readonly name: "counts"; readonly counts: StoreCounts }
@@ -71,7 +85,8 @@ export interface WorkerSetup {
   readonly mode: "owner" | "reader";
   readonly path: string;
   readonly durability: "strict" | "relaxed";
-  readonly delivers: boolean;
+  /** Ids of the sinks that this process delivers to. */
+  readonly sinks: readonly string[];
   readonly busyTimeoutMs: number;
   readonly maxBytes: number | undefined;
   /** Set when the worker is started again. */

@@ -156,7 +156,6 @@ function createRecordCounter(db: Database, pause: Pause): () => Promise<number> 
 const STATES: ReadonlyMap<number, DeliveryState> = new Map([
   [DELIVERY.none, "none"],
   [DELIVERY.pending, "pending"],
-  [DELIVERY.claimed, "pending"],
   [DELIVERY.delivered, "delivered"],
   [DELIVERY.dead, "dead"],
 ]);

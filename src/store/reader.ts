@@ -31,7 +31,7 @@ export async function openLedgerReader(dataDir: string): Promise<LedgerReader> {
       mode: "reader",
       path: join(dataDir, DATABASE_FILE),
       durability: "relaxed",
-      delivers: false,
+      sinks: [],
       busyTimeoutMs: BUSY_TIMEOUT_MS,
       maxBytes: undefined,
       ownerId: undefined,

@@ -9,6 +9,7 @@
  * - `memory_full`: records waiting for the disk are over the memory bound; this one was dropped and counted.
  * - `store_restarting`: the worker that owns the database ended and is being started again.
  * - `store_closed`: the store was closed.
+ * - `unknown_sink`, `too_many_sinks`: a sink that this store was not opened with, or one more than a database can tell apart.
  */
 export type StoreErrorCode =
   | "data_dir_unwritable"
@@ -21,7 +22,9 @@ export type StoreErrorCode =
   | "database_failed"
   | "memory_full"
   | "store_restarting"
-  | "store_closed";
+  | "store_closed"
+  | "unknown_sink"
+  | "too_many_sinks";
 
 /** An error of the store. `code` is stable; `message` says what to do where the user can do something. */
 export class StoreError extends Error {

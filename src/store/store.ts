@@ -37,11 +37,36 @@ export interface StoredRecord {
   readonly body: string;
 }
 
-/** Events taken from the outbox for one post. They stay pending until `delivered`, and are taken by nobody else meanwhile. */
+/** Events taken from the outbox for one sink. They stay pending until `delivered`, and are taken by nobody else meanwhile. */
 export interface OutboxBatch {
   /** Stable for the batch: the webhook-id. */
   readonly id: string;
+  /** When its events were put together, epoch milliseconds. Kept by the parts of a batch that is split. */
+  readonly createdAtMs: number;
+  /** In order of storing. */
   readonly events: readonly { readonly id: string; readonly body: string }[];
+  /** What `freeze` has kept. */
+  readonly requests?: string;
+}
+
+/** One sink's part of the outbox: its own position in the events, its own batches. */
+export interface SinkOutbox {
+  /** The next batch of this process's pending events, oldest first; undefined when there is none. */
+  take(maxEvents: number, maxBytes: number): Promise<OutboxBatch | undefined>;
+  /** A batch that was taken before, as it stands; undefined when another process has settled it or owns it now. */
+  read(batchId: string): Promise<OutboxBatch | undefined>;
+  /** Keeps what the sink made of the events, to be sent in the same bytes after a restart. The first call counts. */
+  freeze(batchId: string, requests: string): Promise<void>;
+  /** The sink has the batch. Resolves to how many of its events wait for no sink any more. */
+  delivered(batchId: string): Promise<number>;
+  /** The sink refuses the batch for good: its events become dead letters, for a `reason` without any content. Resolves as `delivered`. */
+  refuse(batchId: string, reason: string): Promise<number>;
+  /** Puts two halves in the place of a batch, each taken already. None when another process owns it now. */
+  split(batchId: string): Promise<readonly OutboxBatch[]>;
+  /** Gives a batch back (shutdown). */
+  release(batchId: string): Promise<void>;
+  /** Events of this process that the sink has yet to take. */
+  pending(): Promise<number>;
 }
 
 /** Dimensions of `usage --by`. */
@@ -107,12 +132,10 @@ export interface Store {
   readonly failure: string | undefined;
   /** Adds to a durable gap counter (`commit_timeout`, `queue_full` …). Never throws. */
   recordGap(kind: string, count: number): void;
-  /** Takes the next batch of this process's pending events, oldest first; undefined when there is none. */
-  takeBatch(maxEvents: number, maxBytes: number): Promise<OutboxBatch | undefined>;
-  /** Marks the events of a batch delivered. */
-  delivered(batchId: string): Promise<void>;
-  /** Gives a batch back to the outbox (shutdown). */
-  releaseBatch(batchId: string): Promise<void>;
+  /** The outbox of one of the sinks that the store was opened with. */
+  outbox(sink: string): SinkOutbox;
+  /** Events of this process that wait for any of its sinks, exactly as of the last commit that resolved. */
+  pending(): Promise<number>;
   /** Jobs of background responses that survive a restart (see usage/handler.ts PendingJobs): loaded at open. */
   readonly pendingJobs: ReadonlyMap<string, number>;
   saveJob(key: string, startedAtMs: number): void;

@@ -10,6 +10,7 @@ import type { Database } from "./database.ts";
 import { createLedger } from "./ledger.ts";
 import type { Ledger } from "./ledger.ts";
 import { checkSchema, migrate, readDeploymentId } from "./migrations.ts";
+import { runOutboxCall } from "./outbox-calls.ts";
 import { countAllPending, createOutbox } from "./outbox.ts";
 import type { Outbox } from "./outbox.ts";
 import { registerOwner } from "./owners.ts";
@@ -18,6 +19,7 @@ import { ownIdentity } from "./process-identity.ts";
 import type { Answer, Call, ErrorMessage, FromWorker, GroupMessage, ToWorker, WorkerSetup } from "./protocol.ts";
 import { createQueries } from "./queries.ts";
 import type { Queries } from "./queries.ts";
+import { registerSinks } from "./sink-bits.ts";
 import { StoreError } from "./store-error.ts";
 
 const HEARTBEAT_MS = 1000;
@@ -99,16 +101,17 @@ function openOwner(setup: WorkerSetup, send: (message: FromWorker) => void): Ser
   const db = openDatabase({ path: setup.path, busyTimeoutMs: setup.busyTimeoutMs, maxBytes: setup.maxBytes });
   const recordSync = setup.durability === "strict" ? "full" : "normal";
   const deploymentId = migrate(db);
+  const sinks = registerSinks(db, setup.sinks);
   const owners = registerOwner(db, {
     self: ownIdentity(),
     ownerId: setup.ownerId,
-    delivers: setup.delivers,
+    delivers: setup.sinks.length > 0,
     adoptionSync: recordSync,
     nowMs: Date.now(),
   });
   const { recovered } = owners.adopt(Date.now());
-  const ledger = createLedger(db, { ownerId: owners.id, recordSync, delivers: setup.delivers });
-  const outbox = createOutbox(db, owners, setup.takenBatches);
+  const ledger = createLedger(db, { ownerId: owners.id, recordSync, waitingMask: sinks.mask });
+  const outbox = createOutbox(db, owners, sinks, setup.takenBatches);
   const queries = createQueries(db, {
     pause,
     ownerId: owners.id,
@@ -166,25 +169,16 @@ async function runQuery(query: Query, queries: Queries): Promise<Answer> {
   }
 }
 
-/** Batches need no fsync of their own: a batch lost with the power is frozen anew, with the same event ids. */
 function runCall(call: Exclude<Call, { name: "close" }>, db: Database, ledger: Ledger, outbox: Outbox, queries: Queries): Answer | Promise<Answer> {
   switch (call.name) {
-    case "takeBatch": {
-      const batch = db.transaction(() => outbox.take(call.maxEvents, call.maxBytes, Date.now()), "normal");
-      if (batch !== undefined) outbox.hold(batch.id);
-      return { name: "batch", batch };
-    }
-    case "delivered":
-      db.transaction(() => outbox.settle(call.batchId), "normal");
-      outbox.letGo(call.batchId);
-      return DONE;
-    case "releaseBatch":
-      outbox.letGo(call.batchId);
-      return DONE;
+    case "events":
+    case "usage":
+    case "counts":
+      return runQuery(call, queries);
     case "prune":
       return prune(ledger, call.beforeMs);
     default:
-      return runQuery(call, queries);
+      return runOutboxCall(call, db, outbox);
   }
 }
 

@@ -15,4 +15,7 @@ export { createPriceBook, type PriceBook } from "./pricing/price-book.ts";
 export { createRecognition, type Recognition } from "./recognition.ts";
 export { handlers } from "./providers/index.ts";
 export { createTracker, type Tracker, type TrackerDimension, type UsageSubscriber, type UsageTally } from "./tracker.ts";
-export { createDelivery, type Delivery } from "./webhook/delivery.ts";
+export type { Delivery, DeliveryState } from "./delivery/delivery.ts";
+export { createDeliveries, type Deliveries } from "./delivery/deliveries.ts";
+export type { Sink } from "./delivery/sink.ts";
+export { createWebhook } from "./sinks/webhook.ts";

@@ -28,7 +28,7 @@ describe("metrics", () => {
   });
 
   it("have the prefix, end in _total exactly when they count, and carry no label that can grow", () => {
-    const closed = new Set(["meter", "category", "status_class", "completeness", "usage_source", "result", "kind", "direction", "code", "name"]);
+    const closed = new Set(["sink", "meter", "category", "status_class", "completeness", "usage_source", "result", "kind", "direction", "code", "name"]);
     const all = createMetrics({ counters: IDLE }).registry.getMetricsAsArray();
     expect(all.length).toBeGreaterThan(20);
     for (const metric of all) {
@@ -82,8 +82,8 @@ describe("metrics", () => {
     metrics.commitWaited(0.002);
     metrics.gap("commit_timeout", 2);
     metrics.proxyError("upstream_dns");
-    metrics.deliveryAttempted("delivered", 40);
-    metrics.deliveryAttempted("retried", 40);
+    metrics.deliveryAttempted("webhook", "delivered", 40);
+    metrics.deliveryAttempted("webhook", "retried", 40);
     metrics.tunnelEnded({ bytesUp: 1, bytesDown: 2 });
     metrics.leafMinted();
     metrics.handshakeFailed();
@@ -93,9 +93,9 @@ describe("metrics", () => {
       'tallyman_commit_wait_seconds_bucket{le="0.0025"} 1',
       'tallyman_gaps_total{kind="commit_timeout"} 2',
       'tallyman_proxy_errors_total{code="upstream_dns"} 1',
-      'tallyman_deliveries_total{result="delivered"} 1',
-      'tallyman_deliveries_total{result="retried"} 1',
-      "tallyman_delivered_events_total 40",
+      'tallyman_deliveries_total{sink="webhook",result="delivered"} 1',
+      'tallyman_deliveries_total{sink="webhook",result="retried"} 1',
+      'tallyman_delivered_events_total{sink="webhook"} 40',
       "tallyman_tunnels_total 1",
       'tallyman_tunnel_bytes_total{direction="down"} 2',
       "tallyman_leaf_mints_total 1",

@@ -9,7 +9,7 @@ import { createEventBuilder } from "../../src/usage/event.ts";
 import type { EventBuilder, FlowEnding, FlowFacts } from "../../src/usage/event.ts";
 import type { EventCost, UsageEvent } from "../../src/usage/event-types.ts";
 import type { ConnectorReading, ModelReading } from "../../src/usage/handler.ts";
-import { signatureHeader, signingKey } from "../../src/usage/webhook/signature.ts";
+import { signatureHeader, signingKey } from "../../src/usage/sinks/signature.ts";
 import { firstCells, tableRows } from "./markdown-tables.ts";
 
 /** With every field that a cost may have. */

@@ -227,7 +227,7 @@ describe("a worker that dies", () => {
     const logger = recordingLogger();
     const store = await openTestStore(dataDir, { logger });
     await store.commit("a", [record("a"), record("a-1")]);
-    const batch = await store.takeBatch(1, 100_000);
+    const batch = await store.outbox("webhook").take(1, 100_000);
     store.begin(intent("under way"));
     await until(() => connectAnd(dataDir, (db) => db.prepare("SELECT 1 FROM intents").get() !== undefined), "the intent is stored");
 
@@ -240,8 +240,8 @@ describe("a worker that dies", () => {
     expect((await store.events({})).map((each) => each.id)).toEqual(["a", "a-1", "b", "under way"]);
     expect(store.recovered).toBe(0);
     // The batch that was handed out before is still being worked on.
-    expect((await store.takeBatch(1, 100_000))?.events.map((event) => event.id)).toEqual(["a-1"]);
-    await store.delivered(batch?.id ?? "");
+    expect((await store.outbox("webhook").take(1, 100_000))?.events.map((event) => event.id)).toEqual(["a-1"]);
+    await store.outbox("webhook").delivered(batch?.id ?? "");
     expect((await store.counts()).pending).toBe(3);
     expect(logger.lines.filter((line) => line.includes("cannot write"))).toHaveLength(1);
   });
@@ -281,7 +281,7 @@ describe("closing", () => {
     await Promise.all([store.close(), store.close()]);
     await last;
     await expect(store.commit("b", [record("b")])).rejects.toMatchObject({ code: "store_closed" });
-    await expect(store.takeBatch(1, 1000)).rejects.toMatchObject({ code: "store_closed" });
+    await expect(store.outbox("webhook").take(1, 1000)).rejects.toMatchObject({ code: "store_closed" });
     const reader = await openLedgerReader(dataDir);
     expect((await reader.events({})).map((each) => each.id)).toEqual(["a"]);
     await reader.close();

@@ -109,13 +109,13 @@ describe("two processes on one directory", () => {
     const first = await openStore({ dataDir, durability: "strict" });
     first.begin(intent("open"));
     await first.commit("done", [record("done")]);
-    const batch = await first.takeBatch(10, 100_000);
+    const batch = await first.outbox("webhook").take(10, 100_000);
     const second = await openTestStore(dataDir);
     expect(second.recovered).toBe(0);
-    expect(await second.takeBatch(10, 100_000)).toBeUndefined();
+    expect(await second.outbox("webhook").take(10, 100_000)).toBeUndefined();
     await first.close();
     await until(() => second.recovered === 1, "the second adopts");
-    const adopted = [await second.takeBatch(10, 100_000), await second.takeBatch(10, 100_000)];
+    const adopted = [await second.outbox("webhook").take(10, 100_000), await second.outbox("webhook").take(10, 100_000)];
     // The frozen batch first, with the id and the bytes that it had.
     expect(adopted[0]).toEqual(batch);
     expect(adopted[1]?.events.map((event) => event.id)).toEqual(["open"]);
@@ -126,7 +126,7 @@ describe("two processes on one directory", () => {
     const child = startChild(dataDir, "hold", "p");
     await until(() => child.lines().includes("ready"), "the child is ready");
     await child.kill();
-    const ledgerOnly = await openTestStore(dataDir, { delivers: false });
+    const ledgerOnly = await openTestStore(dataDir, { sinks: [] });
     expect(ledgerOnly.recovered).toBe(2);
     expect((await ledgerOnly.counts()).pending).toBe(0);
     const delivering = await openTestStore(dataDir);
@@ -143,9 +143,9 @@ describe("two processes on one directory", () => {
     silence(dataDir, child.process.pid ?? 0, 31_000);
     await until(() => store.recovered === 2, "the silent process is taken for dead");
     // One of the two is on its way to the receiver: it stays as it is.
-    const batch = await store.takeBatch(1, 100_000);
+    const batch = await store.outbox("webhook").take(1, 100_000);
     expect(batch?.events.map((event) => event.id)).toEqual(["p-done"]);
-    const second = await store.takeBatch(1, 100_000);
+    const second = await store.outbox("webhook").take(1, 100_000);
     expect(second?.events.map((event) => event.id)).toEqual(["p-open-1"]);
 
     child.process.kill("SIGCONT");

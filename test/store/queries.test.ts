@@ -133,11 +133,11 @@ describe("pruning", () => {
       record("delivered", { timeMs: DAY }),
       ...Array.from({ length: 700 }, (_, i) => record(`free-${i}`, { timeMs: DAY, delivery: "none" })),
     ]);
-    const batch = await store.takeBatch(1, 100_000);
+    const batch = await store.outbox("webhook").take(1, 100_000);
     await store.commit("rest", [record("pending", { timeMs: DAY }), record("young", { timeMs: DAY + 10, delivery: "none" }), record("newest", { timeMs: DAY, delivery: "none" })]);
     expect((await store.counts()).records).toBe(704);
     expect(await store.prune(DAY + 10)).toBe(700);
-    await store.delivered(batch?.id ?? "");
+    await store.outbox("webhook").delivered(batch?.id ?? "");
     expect(await store.prune(DAY + 10)).toBe(1);
     expect((await store.events({})).map((each) => each.id)).toEqual(["pending", "young", "newest"]);
     expect((await store.counts()).records).toBe(3);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createBatcher } from "../../../src/usage/webhook/batcher.ts";
+import { createBatcher } from "../../../src/usage/delivery/batcher.ts";
 
 const LIMITS = { maxEvents: 10, maxBytes: 1000, maxWaitMs: 100 };
 

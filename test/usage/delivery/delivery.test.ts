@@ -3,8 +3,11 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { loadOrCreateAuthority } from "../../../src/proxy/certificate-authority.ts";
 import { openStore } from "../../../src/store/client.ts";
 import type { DurableStore } from "../../../src/store/client.ts";
-import { createDelivery } from "../../../src/usage/webhook/delivery.ts";
-import type { Delivery, DeliveryOptions } from "../../../src/usage/webhook/delivery.ts";
+import { createDelivery } from "../../../src/usage/delivery/delivery.ts";
+import type { Delivery, DeliveryOptions } from "../../../src/usage/delivery/delivery.ts";
+import type { SinkLimits } from "../../../src/usage/delivery/sink.ts";
+import { createWebhook } from "../../../src/usage/sinks/webhook.ts";
+import type { WebhookOptions } from "../../../src/usage/sinks/webhook.ts";
 import { openTestStore, record, temporaryFolder } from "../../store/support.ts";
 import { startReceiver } from "../../support/receiver.ts";
 import type { Receiver, ReceiverOptions } from "../../support/receiver.ts";
@@ -27,19 +30,14 @@ async function receiverFor(options: ReceiverOptions): Promise<Receiver> {
   return receiver;
 }
 
-function deliveryFor(store: DurableStore, url: string, log: string[], waits: number[], options: Partial<DeliveryOptions>): Delivery {
+type TestOptions = Partial<DeliveryOptions & Omit<WebhookOptions, "limits"> & SinkLimits>;
+
+function deliveryFor(store: DurableStore, url: string, log: string[], waits: number[], options: TestOptions): Delivery {
   const write = (fields: object, message: string): void => void log.push(`${message} ${JSON.stringify(fields)}`);
+  const limits = { maxEvents: 100, maxBytes: 256 * 1024, maxWaitMs: 20, concurrency: 2, ...options };
   const delivery = createDelivery({
     store,
-    url,
-    secrets: [SECRET],
-    headers: {},
-    maxEvents: 100,
-    maxBytes: 256 * 1024,
-    maxWaitMs: 20,
-    concurrency: 2,
-    timeoutMs: 5000,
-    version: "1.2.3",
+    sink: createWebhook({ url, secrets: [SECRET], headers: {}, timeoutMs: 5000, version: "1.2.3", ...options, limits }),
     logger: { info: write, warn: write, error: write },
     random: () => 0.5,
     setTimer: (callback, delayMs) => {
@@ -53,7 +51,7 @@ function deliveryFor(store: DurableStore, url: string, log: string[], waits: num
   return delivery;
 }
 
-async function startHarness(answer: ReceiverOptions["answer"], options: Partial<DeliveryOptions> = {}): Promise<Harness> {
+async function startHarness(answer: ReceiverOptions["answer"], options: TestOptions = {}): Promise<Harness> {
   const store = await openTestStore(temporaryFolder());
   const receiver = await receiverFor(answer === undefined ? {} : { answer });
   const log: string[] = [];
@@ -166,7 +164,7 @@ describe("retries", () => {
     expect(new Set(receiver.requests.map((request) => request.body)).size).toBe(1);
     expect(receiver.requests.map((request) => request.signatureError)).toEqual([undefined, undefined, undefined, undefined]);
     expect(waits.filter((ms) => ms >= 500)).toEqual([500, 1000, 2000]);
-    expect(log.map((line) => line.split(" {")[0])).toEqual(["webhook delivery fails; trying again", "webhook delivery works again"]);
+    expect(log.map((line) => line.split(" {")[0])).toEqual(["delivery fails; trying again", "delivery works again"]);
     expect(delivery.state().lastError).toBeUndefined();
     expect(delivery.state().lastSuccessMs).toBeGreaterThan(0);
   });
@@ -181,7 +179,6 @@ describe("retries", () => {
       },
       { clock: () => nowMs, secrets: [] },
     );
-    // With a clock that stands still a batch closes by number only.
     await commitAll(store, Array.from({ length: 100 }, (_, i) => `id-${i}`));
     await allDelivered(store);
     expect(waits.filter((ms) => ms >= 500)).toEqual([7000, 30_000, 3_600_000]);
@@ -267,20 +264,27 @@ describe("refusals", () => {
     await until(() => delivery.state().status === "idle", "it idles");
   });
 
-  it.each([400, 413, 422])("hold the batch that is answered %i and let the others pass", async (status) => {
-    let isRefusing = true;
-    const { store, receiver, delivery, waits, log } = await startHarness(
-      (request) => ({ status: isRefusing && request.body.includes('"id":"bad"') ? status : 200 }),
-      { maxEvents: 1 },
-    );
-    await commitAll(store, ["bad", "a", "b"]);
-    await until(async () => (await store.counts()).pending === 1, "the others are delivered");
-    await until(() => receiver.requests.length > 5, "it has been tried again");
-    expect(delivery.state()).toMatchObject({ status: "retrying" });
-    expect(new Set(waits.filter((ms) => ms >= 500))).toEqual(new Set([60_000]));
-    expect(log.filter((line) => line.includes("refuses a batch"))).toHaveLength(1);
-    isRefusing = false;
+  it.each([400, 422])("split a batch that is answered %i until the refused event stands alone", async (status) => {
+    const { store, receiver, delivery, log } = await startHarness((request) => ({ status: request.body.includes('"id":"bad"') ? status : 200 }));
+    const ids = Array.from({ length: 20 }, (_, i) => (i === 13 ? "bad" : `id-${i}`));
+    await commitAll(store, ids);
     await allDelivered(store);
+    expect(idsOf(receiver).toSorted()).toEqual(ids.filter((id) => id !== "bad").toSorted());
+    const states = new Map((await store.events({})).map(({ id, delivery: state }) => [id, state]));
+    expect(states.get("bad")).toBe("dead");
+    expect([...states.values()].filter((state) => state === "delivered")).toHaveLength(19);
+    // A batch and each half of it has an id of its own; none was sent twice.
+    expect(new Set(receiver.requests.map((request) => request.headers["webhook-id"])).size).toBe(receiver.requests.length);
+    expect(log).toEqual([expect.stringMatching(/refuses an event for good.*"event":"bad"/)]);
+    expect(delivery.state()).toMatchObject({ status: "idle", circuit: "closed", consecutiveFailures: 0 });
+  });
+
+  it("halve a batch that is too large, and put a single event that is aside", async () => {
+    const { store, receiver } = await startHarness((request) => ({ status: Buffer.byteLength(request.body) > 1000 ? 413 : 200 }));
+    await store.commit("f", [...Array.from({ length: 8 }, (_, i) => record(`id-${i}`)), record("huge", { data: { text: "x".repeat(2000) } })]);
+    await allDelivered(store);
+    expect(idsOf(receiver).toSorted()).toEqual(Array.from({ length: 8 }, (_, i) => `id-${i}`));
+    expect((await store.events({})).find(({ id }) => id === "huge")?.delivery).toBe("dead");
   });
 });
 
@@ -321,7 +325,7 @@ describe("stopping", () => {
     expect(await delivery.flush(50)).toBe(false);
     await delivery.stop(50);
     expect((await store.counts()).pending).toBe(1);
-    expect((await store.takeBatch(1, 1000))?.id).toBe(receiver.requests[0]?.headers["webhook-id"]);
+    expect((await store.outbox("webhook").take(1, 1000))?.id).toBe(receiver.requests[0]?.headers["webhook-id"]);
   });
 
   it("sends what the outbox held before the start", async () => {

@@ -1,6 +1,6 @@
 import { Webhook } from "standardwebhooks";
 import { describe, expect, it } from "vitest";
-import { signatureHeader, signingKey } from "../../../src/usage/webhook/signature.ts";
+import { signatureHeader, signingKey } from "../../../src/usage/sinks/signature.ts";
 
 const OLD = `whsec_${Buffer.from("the old secret of twenty-four bytes").toString("base64")}`;
 const NEW = `whsec_${Buffer.from("the new secret of twenty-four bytes").toString("base64")}`;

@@ -1,18 +1,16 @@
 /**
- * One attempt to post one batch. Owns the HTTP client and the whole-request deadline (name resolution, connection,
- * answer); decides nothing about retries.
+ * One post, for every sink that speaks HTTP. Owns the HTTP client and the whole-request deadline (name resolution,
+ * connection, answer); decides nothing about retries.
  */
 
+import type { LookupFunction } from "node:net";
 import { rootCertificates } from "node:tls";
 import { Agent, request } from "undici";
-import { signatureHeader } from "./signature.ts";
-import type { SigningKey } from "./signature.ts";
 
 export interface PosterOptions {
   /** http or https. A user name and password in it become a Basic Authorization header. */
   readonly url: string;
-  readonly keys: readonly SigningKey[];
-  /** Further request headers. They cannot replace the content type or the webhook headers. */
+  /** Request headers of every post; an Authorization header among them is used in place of the address's. */
   readonly headers: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
   /** Connections at once. */
@@ -21,7 +19,8 @@ export interface PosterOptions {
   readonly version: string;
   /** PEM roots trusted beside the public ones. */
   readonly ca?: string | undefined;
-  readonly clock: () => number;
+  /** Name resolution; the system's unless given. */
+  readonly lookup?: LookupFunction;
 }
 
 /** What an attempt came to. */
@@ -31,8 +30,8 @@ export type PostResult =
   | { readonly kind: "failed"; readonly reason: string };
 
 export interface Poster {
-  /** Posts once. Never rejects; `signal` cuts it short. The batch's id and body are the same at every attempt. */
-  post(batch: { readonly id: string; readonly body: Uint8Array }, signal: AbortSignal): Promise<PostResult>;
+  /** Posts once. Never rejects; `signal` cuts it short. `headers` go before those of the options. */
+  post(body: string | Uint8Array, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<PostResult>;
   close(): Promise<void>;
 }
 
@@ -48,32 +47,28 @@ export function createPoster(options: PosterOptions): Poster {
     connect: {
       timeout: options.timeoutMs,
       ...(options.ca === undefined ? {} : { ca: [...rootCertificates, options.ca] }),
+      ...(options.lookup === undefined ? {} : { lookup: options.lookup }),
     },
   });
-  const fixed = {
-    "user-agent": `tallyman/${options.version}`,
-    ...authorization,
-    ...lowerCased(options.headers),
-    "content-type": "application/cloudevents-batch+json",
-  };
+  const fixed = { "user-agent": `tallyman/${options.version}`, ...authorization, ...lowerCased(options.headers) };
   return {
-    async post(batch, signal) {
+    async post(body, headers, signal) {
       const deadline = new AbortController();
       const timer = setTimeout(() => deadline.abort(new DOMException("deadline", "TimeoutError")), options.timeoutMs);
       try {
-        const { statusCode, headers, body } = await request(url, {
+        const answer = await request(url, {
           dispatcher: agent,
           method: "POST",
-          headers: { ...fixed, ...webhookHeaders(options, batch) },
-          body: batch.body,
+          headers: { ...fixed, ...lowerCased(headers) },
+          body,
           signal: AbortSignal.any([signal, deadline.signal]),
           headersTimeout: 0,
           bodyTimeout: 0,
         });
         // The status is the answer: a body that is long, slow or broken off changes nothing about it.
-        await body.dump({ limit: MAX_ANSWER_BYTES }).catch(() => undefined);
-        const retryAfter = headers["retry-after"];
-        return { kind: "answered", status: statusCode, retryAfter: typeof retryAfter === "string" ? retryAfter : undefined };
+        await answer.body.dump({ limit: MAX_ANSWER_BYTES }).catch(() => undefined);
+        const retryAfter = answer.headers["retry-after"];
+        return { kind: "answered", status: answer.statusCode, retryAfter: typeof retryAfter === "string" ? retryAfter : undefined };
       } catch (error) {
         return { kind: "failed", reason: reasonOf(error) };
       } finally {
@@ -82,13 +77,6 @@ export function createPoster(options: PosterOptions): Poster {
     },
     close: () => agent.destroy(),
   };
-}
-
-function webhookHeaders(options: PosterOptions, batch: { readonly id: string; readonly body: Uint8Array }): Record<string, string> {
-  const timestampSeconds = Math.floor(options.clock() / 1000);
-  const headers: Record<string, string> = { "webhook-id": batch.id, "webhook-timestamp": String(timestampSeconds) };
-  if (options.keys.length > 0) headers["webhook-signature"] = signatureHeader(options.keys, batch.id, timestampSeconds, batch.body);
-  return headers;
 }
 
 function withoutCredentials(address: string): { url: URL; authorization: Record<string, string> } {

@@ -1,47 +1,34 @@
 /**
- * Delivery of usage events to the webhook receiver: takes batches out of the outbox as they close and has them
- * posted until the receiver has each at least once, with the same ids and bytes at every attempt.
+ * Delivery of usage events to one sink: takes batches out of its outbox as they close and has them sent until the sink
+ * has each at least once, with the same ids and bytes at every attempt.
  */
 
-import type { Store } from "../../store/store.ts";
+import type { SinkOutbox } from "../../store/store.ts";
 import { createBatcher } from "./batcher.ts";
+import type { DeliveryLogger } from "./delivery-log.ts";
 import { createDispatcher } from "./dispatcher.ts";
-import type { DeliveryLogger, DeliveryState } from "./dispatcher.ts";
-import { createPoster } from "./post.ts";
-import { signingKey } from "./signature.ts";
+import type { DeliveryState, DispatcherOptions } from "./dispatcher.ts";
+import type { Sink } from "./sink.ts";
 import { unrefTimer } from "./timers.ts";
 import type { SetTimer } from "./timers.ts";
 
-export type { DeliveryLogger, DeliveryState } from "./dispatcher.ts";
+export type { DeliveryLogger } from "./delivery-log.ts";
+export type { AttemptResult, DeliveryState } from "./dispatcher.ts";
 
 /** What delivery needs of the store. A listener that is told how much became pending closes batches by number and size too. */
-export type Outbox = Pick<Store, "takeBatch" | "delivered" | "releaseBatch" | "counts"> & {
+export interface OutboxStore {
+  outbox(sink: string): SinkOutbox;
   onPending(listener: (events?: number, bytes?: number) => void): void;
-};
+}
 
-export interface DeliveryOptions {
-  readonly store: Outbox;
-  /** http or https. A user name and password in it become a Basic Authorization header. */
-  readonly url: string;
-  /** "whsec_" and base64, newest first; each signs. None: posts are not signed. */
-  readonly secrets: readonly string[];
-  /** Further request headers. */
-  readonly headers: Readonly<Record<string, string>>;
-  /** A batch closes at the first of these three. */
-  readonly maxEvents: number;
-  readonly maxBytes: number;
-  readonly maxWaitMs: number;
-  /** Posts at once. */
-  readonly concurrency: number;
-  /** The whole of one post, name resolution included. */
-  readonly timeoutMs: number;
-  /** The program's version, for the user agent. */
-  readonly version: string;
+export interface DeliveryOptions extends Pick<DispatcherOptions, "onAttempt" | "onSettled"> {
+  readonly store: OutboxStore;
+  readonly sink: Sink;
   readonly logger: DeliveryLogger;
-  /** PEM roots trusted beside the public ones. */
-  readonly ca?: string;
-  /** Epoch milliseconds. */
+  /** Epoch milliseconds; only shown. */
   readonly clock?: () => number;
+  /** Milliseconds that never jump. */
+  readonly monotonicMs?: () => number;
   /** [0, 1), for the jitter. */
   readonly random?: () => number;
   readonly setTimer?: SetTimer;
@@ -50,9 +37,9 @@ export interface DeliveryOptions {
 export interface Delivery {
   /** Begins with what the outbox holds already. */
   start(): void;
-  /** Sends everything at once; true when nothing of this process is pending any more, false after `deadlineMs` from now. */
+  /** Sends everything at once; true when nothing of this process waits for the sink any more, false after `deadlineMs` from now. */
   flush(deadlineMs: number): Promise<boolean>;
-  /** Takes nothing more, gives posts under way `deadlineMs` (the post timeout unless given), releases the rest. Idempotent. */
+  /** Takes nothing more, gives attempts under way `deadlineMs` (STOP_MS unless given), releases the rest. Idempotent. */
   stop(deadlineMs?: number): Promise<void>;
   state(): DeliveryState;
 }
@@ -60,21 +47,27 @@ export interface Delivery {
 /** Before the outbox is asked again after it failed. */
 const STORE_RETRY_MS = 1000;
 
+/** An attempt has a deadline of its own, which is shorter. */
+const STOP_MS = 60_000;
+
 /** How often a flush looks whether all is delivered. */
 const FLUSH_POLL_MS = 20;
 
 export function createDelivery(options: DeliveryOptions): Delivery {
-  const { store, clock = Date.now, random = Math.random, setTimer = unrefTimer } = options;
-  const batcher = createBatcher(options);
+  const { store, sink, monotonicMs = () => performance.now(), setTimer = unrefTimer } = options;
+  const outbox = store.outbox(sink.id);
+  const batcher = createBatcher(sink.limits);
   const dispatcher = createDispatcher({
-    store,
-    poster: createPoster({ ...options, keys: options.secrets.map(signingKey), clock }),
-    concurrency: options.concurrency,
-    clock,
-    random,
+    sink,
+    outbox,
+    clock: options.clock ?? Date.now,
+    monotonicMs,
+    random: options.random ?? Math.random,
     setTimer,
     logger: options.logger,
     onRoom: () => wake(),
+    ...(options.onAttempt === undefined ? {} : { onAttempt: options.onAttempt }),
+    ...(options.onSettled === undefined ? {} : { onSettled: options.onSettled }),
   });
   let isRunning = false;
   let isTaking = false;
@@ -106,17 +99,17 @@ export function createDelivery(options: DeliveryOptions): Delivery {
   /** Resolves to the time until a batch closes; undefined when only an event can change anything. */
   const takeClosed = async (): Promise<number | undefined> => {
     while (canTake()) {
-      const dueMs = batcher.dueInMs(clock());
+      const dueMs = batcher.dueInMs(monotonicMs());
       if (dueMs === undefined || (dueMs > 0 && flushes === 0)) return dueMs;
       const noticesBefore = notices;
-      const batch = await store.takeBatch(options.maxEvents, options.maxBytes);
+      const batch = await outbox.take(sink.limits.maxEvents, sink.limits.maxBytes);
       if (batch === undefined) {
         // What became pending after the outbox was asked is not covered by its answer.
         if (notices !== noticesBefore) continue;
         batcher.empty();
         return undefined;
       }
-      batcher.took(batch.events.length, batch.events.reduce((sum, event) => sum + event.body.length, 0), clock());
+      batcher.took(batch.events.length, batch.events.reduce((sum, event) => sum + event.body.length, 0), monotonicMs());
       dispatcher.accept(batch);
     }
     return undefined;
@@ -131,11 +124,11 @@ export function createDelivery(options: DeliveryOptions): Delivery {
   store.onPending((events, bytes) => {
     notices += 1;
     if (events === undefined || bytes === undefined) batcher.addUnknown();
-    else batcher.add(events, bytes, clock());
-    if (batcher.dueInMs(clock()) === 0 || cancelWake === undefined) wake();
+    else batcher.add(events, bytes, monotonicMs());
+    if (batcher.dueInMs(monotonicMs()) === 0 || cancelWake === undefined) wake();
   });
 
-  const isAllDelivered = async (): Promise<boolean> => (await store.counts().catch(() => undefined))?.pending === 0;
+  const isAllDelivered = async (): Promise<boolean> => (await outbox.pending().catch(() => undefined)) === 0;
 
   return {
     start() {
@@ -160,7 +153,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
         flushes -= 1;
       }
     },
-    stop(deadlineMs = options.timeoutMs) {
+    stop(deadlineMs = STOP_MS) {
       isRunning = false;
       cancelWake?.();
       stopped ??= dispatcher.stop(deadlineMs);
