@@ -12,7 +12,7 @@ import { buildAdmin } from "./app/admin.ts";
 import { followOutbox, sinkIds, startDelivery } from "./app/delivery.ts";
 import { createDrain, DRAINING, type DrainReport } from "./app/drain.ts";
 import { buildGate } from "./app/gate.ts";
-import { hostTable, interception, recognition } from "./app/hosts.ts";
+import { handlerOptions, hostTable, interception, recognition } from "./app/hosts.ts";
 import { buildMeter } from "./app/metering.ts";
 import type { AppOptions, Parts } from "./app/parts.ts";
 import { rateLimited } from "./app/rate-limit.ts";
@@ -24,7 +24,7 @@ import { createLeafCache } from "./proxy/leaf-cache.ts";
 import { errorCode } from "./proxy/proxy-error.ts";
 import { startProxy, type ProxyServer } from "./proxy/proxy.ts";
 import { openStore, type DurableStore } from "./store/client.ts";
-import { createCounters, createIncludeUsage, createPriceBook, createTokenizer, createTracker, handlers as standardHandlers, type Counters, type Deliveries, type PriceBook, type Tokenizer, type Tracker } from "./usage/index.ts";
+import { createCounters, createHandlers, createIncludeUsage, createPriceBook, createTokenizer, createTracker, type Counters, type Deliveries, type PriceBook, type Tokenizer, type Tracker } from "./usage/index.ts";
 
 export type { DrainReport } from "./app/drain.ts";
 export type { AppOptions, BillingGate } from "./app/parts.ts";
@@ -52,7 +52,7 @@ export interface App {
 export async function startApp(options: AppOptions): Promise<App> {
   const { settings, logger } = options;
   for (const variable of withoutEffect(settings)) logger.warn(`${variable} is set and checked, and has no effect in this version`);
-  const handlers = [...(options.meters ?? []), ...standardHandlers];
+  const handlers = [...(options.meters ?? []), ...createHandlers(handlerOptions(settings))];
   const hosts = hostTable(handlers, settings);
   const recognize = recognition(handlers, settings);
   const prices = await loadPrices(options);

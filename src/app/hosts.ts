@@ -1,10 +1,15 @@
-/** Which host is whose: the table of handlers by host, and the hosts whose TLS is terminated. */
+/** Which host is whose: the handlers, their table by host, and the hosts whose TLS is terminated. */
 
 import { nearest } from "../config/nearest.ts";
 import type { Settings } from "../config/settings.ts";
 import { createHostTable, type HostTable } from "../flow/route.ts";
-import { createRecognition, type Handler, type Recognition } from "../usage/index.ts";
+import { createRecognition, type Handler, type HandlerOptions, type Recognition } from "../usage/index.ts";
 import { StartError } from "./start-error.ts";
+
+/** What the operator chose of single handlers. */
+export function handlerOptions({ xOwnerUserId, xUrlRule, xIncludes }: Settings): HandlerOptions {
+  return { x: { ownerUserId: xOwnerUserId, urlRule: xUrlRule, includes: xIncludes } };
+}
 
 /** Which hosts have their TLS terminated. */
 export function interception(settings: Settings, hosts: HostTable<Handler>): (host: string, port: number) => boolean {

@@ -85,6 +85,11 @@ export function line(maxLength: number): ValueKind<string> {
   return kindOf(`one line of at most ${maxLength} characters`, (text) => (text.length <= maxLength && !hasControl(text) ? text : undefined), String);
 }
 
+/** An id of digits; longer than a number may be, so it stays a text. */
+export function digits(maxLength: number): ValueKind<string> {
+  return kindOf(`1 to ${maxLength} digits`, (text) => (/^\d+$/.test(text) && text.length <= maxLength ? text : undefined), String);
+}
+
 /** A secret that travels in a header: visible ASCII without spaces. */
 export const token: ValueKind<string> = kindOf(
   "visible ASCII characters without spaces",

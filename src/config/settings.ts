@@ -8,7 +8,7 @@ import * as network from "./network-values.ts";
 import * as scalar from "./scalar-values.ts";
 import { type ValueKind, listOf } from "./value-kind.ts";
 
-export const SECTIONS = ["Listening", "Certificates and interception", "Upstream", "Ledger", "Delivery", "Attribution and billing", "Metering", "Running"] as const;
+export const SECTIONS = ["Listening", "Certificates and interception", "Upstream", "Ledger", "Delivery", "Attribution and billing", "Metering", "Connectors", "Running"] as const;
 export type Section = (typeof SECTIONS)[number];
 
 /** The value where the variable is not set: a text that the kind reads, a standard directory (paths.ts), or a value that stands for "none". */
@@ -146,6 +146,19 @@ export const SETTINGS = {
   includeUsage: setting(
     ["TALLYMAN_INCLUDE_USAGE", "Metering", "Adds `stream_options.include_usage` to OpenAI-style streams that lack it, and takes the extra chunk out again."],
     ON_OFF, "off",
+  ),
+
+  xOwnerUserId: optional(
+    ["TALLYMAN_X_OWNER_USER_ID", "Connectors", "Id of the X user who owns the developer app: reads of that user's own lists count as `owned_reads`. Only where the app serves that one user."],
+    scalar.digits(20),
+  ),
+  xUrlRule: setting(
+    ["TALLYMAN_X_URL_RULE", "Connectors", "What makes a post on X one with a URL. `text`: a link in its text. `conservative`: also a quote, media, a card or a link into direct messages."],
+    scalar.choice("text", "conservative"), "text",
+  ),
+  xIncludes: setting(
+    ["TALLYMAN_X_INCLUDES", "Connectors", "Which expanded objects of X's answers count: `all`, those of the route's own kind (`same-type`), or `none`."],
+    scalar.choice("all", "same-type", "none"), "all",
   ),
 
   drainTimeoutMs: setting(["TALLYMAN_DRAIN_TIMEOUT", "Running", "How long a stop (SIGTERM, `POST /drain`) waits for flows and deliveries."], scalar.duration("0ms", "24h"), "30s"),

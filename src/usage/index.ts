@@ -13,7 +13,7 @@ export { createMeter, type ActiveFlow } from "./meter.ts";
 export { createPendingJobs } from "./pending-jobs.ts";
 export { createPriceBook, type PriceBook } from "./pricing/price-book.ts";
 export { createRecognition, type Recognition } from "./recognition.ts";
-export { handlers } from "./providers/index.ts";
+export { createHandlers, type HandlerOptions } from "./providers/index.ts";
 export { createTracker, type Tracker, type TrackerDimension, type UsageSubscriber, type UsageTally } from "./tracker.ts";
 export type { Delivery, DeliveryState } from "./delivery/delivery.ts";
 export { createDeliveries, type Deliveries } from "./delivery/deliveries.ts";

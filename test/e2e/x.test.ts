@@ -28,13 +28,8 @@ beforeAll(async () => {
   stage = await openStage();
   const tls = await createSimulatedTls(HOSTS);
   x = await startSimulatedX(tls);
-  const roots = join(stage.dir, "x-ca.pem");
-  await writeFile(roots, tls.ca);
-  program = await stage.start({
-    TALLYMAN_UPSTREAM_CA_FILE: roots,
-    TALLYMAN_CONNECT_TO: HOSTS.map((host) => `${host}:443:127.0.0.1:${x.port}`).join(","),
-    TALLYMAN_LOG_LEVEL: "debug",
-  });
+  await writeFile(rootsFile(), tls.ca);
+  program = await stage.start(settings());
   clients = xClients(program);
 });
 afterAll(async () => {
@@ -42,6 +37,18 @@ afterAll(async () => {
   await x?.close();
   await stage?.close();
 });
+
+function rootsFile(): string {
+  return join(stage.dir, "x-ca.pem");
+}
+
+function settings(): Record<string, string> {
+  return {
+    TALLYMAN_UPSTREAM_CA_FILE: rootsFile(),
+    TALLYMAN_CONNECT_TO: HOSTS.map((host) => `${host}:443:127.0.0.1:${x.port}`).join(","),
+    TALLYMAN_LOG_LEVEL: "debug",
+  };
+}
 
 function isConnectorEvent(event: object): event is ConnectorUsageEvent {
   return "type" in event && event.type === "connector.usage.v1";
@@ -176,6 +183,32 @@ function byHand({ agent }: XClients, method: string, url: string, body?: string)
     outgoing.on("error", reject).end(body);
   });
 }
+
+describe("what the operator chose for X", () => {
+  it("decides what is counted, and how", async () => {
+    const dir = join(stage.dir, "chosen");
+    const chosen = await stage.start({
+      ...settings(),
+      TALLYMAN_DATA_DIR: dir,
+      TALLYMAN_X_OWNER_USER_ID: TIMELINE.userId,
+      TALLYMAN_X_INCLUDES: "same-type",
+      TALLYMAN_X_URL_RULE: "conservative",
+    });
+    const own = xClients(chosen);
+    const before = connectorEvents().length;
+    await own.user.v2.userTimeline(TIMELINE.userId, { expansions: ["author_id"] });
+    await own.app.v2.search(SAID.query, { expansions: ["author_id"] });
+    await own.user.v2.quote(SAID.text, "1");
+    await settled(chosen);
+    own.close();
+    await chosen.stop();
+    expect(counts(connectorEvents().slice(before))).toEqual([
+      ["users.tweets", { owned_reads: 10 }],
+      ["search.recent", { "posts.read": 10 }],
+      ["tweets.create", { "posts.create_with_url": 1 }],
+    ]);
+  });
+});
 
 describe("a stream through the program", () => {
   const opened: TweetStream<TweetV2SingleStreamResult>[] = [];

@@ -8,13 +8,23 @@ import { codex } from "./codex.ts";
 import { cohere } from "./cohere.ts";
 import { createGmail } from "./connectors/gmail.ts";
 import { createSlack } from "./connectors/slack.ts";
-import { createX } from "./connectors/x.ts";
+import { createX, type XOptions } from "./connectors/x.ts";
 import { gemini } from "./gemini.ts";
 import { ollama } from "./ollama.ts";
 import { openai } from "./openai.ts";
 import { openAiCompatible } from "./openai-compatible.ts";
 import { vertex } from "./vertex.ts";
 
-const connectors: readonly Handler[] = [createGmail(), createSlack(), createX()];
+/** What an operator may choose of single handlers. */
+export interface HandlerOptions {
+  readonly x?: XOptions;
+}
 
-export const handlers: readonly Handler[] = [anthropic, openai, azure, codex, gemini, vertex, bedrock, cohere, ollama, ...openAiCompatible, ...connectors];
+/** Throws ConnectorDefinitionError when a connector's table has a fault. */
+export function createHandlers({ x = {} }: HandlerOptions = {}): readonly Handler[] {
+  const connectors = [createGmail(), createSlack(), createX(x)];
+  return [anthropic, openai, azure, codex, gemini, vertex, bedrock, cohere, ollama, ...openAiCompatible, ...connectors];
+}
+
+/** All of them, with nothing chosen. */
+export const handlers: readonly Handler[] = createHandlers();
