@@ -42,8 +42,11 @@ export type FlowOutcome =
   | { readonly kind: "client_aborted" }
   /** The upstream broke off inside the response. */
   | { readonly kind: "upstream_aborted" }
-  /** The proxy answered by itself: no response of the upstream exists. `code` is the contract's error code. */
-  | { readonly kind: "refused"; readonly status: number; readonly code: string };
+  /**
+   * The proxy answered by itself: no response of the upstream exists. `code` is the contract's error code.
+   * `isAnswerLost`: the request had gone up before, and may have had its effect.
+   */
+  | { readonly kind: "refused"; readonly status: number; readonly code: string; readonly isAnswerLost?: true };
 
 /** Watches one flow. Every method must return at once and must not throw into the caller. */
 export interface FlowTap {

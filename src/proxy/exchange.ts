@@ -20,7 +20,7 @@ import {
   type UpstreamListener,
   type UpstreamRequest,
 } from "./messages.ts";
-import { answerBody, answerHeaders, ProxyError, toProxyError, type ProxyAnswer } from "./proxy-error.ts";
+import { answerBody, answerHeaders, LostAnswer, ProxyError, toProxyError, type ProxyAnswer } from "./proxy-error.ts";
 import { collectBody } from "./request-body.ts";
 import type { TunnelWatches } from "./tunnel.ts";
 import type { Upstream } from "./upstream.ts";
@@ -294,14 +294,18 @@ class Exchange implements UpstreamListener, Watched {
     } else if (cause instanceof StreamReset && this.#downstream.reset(cause.http2Code)) {
       this.#isOver = true;
       void this.#endTap({ kind: "upstream_aborted" });
-    } else this.#answer(toProxyError(cause));
+    } else this.#answerError(toProxyError(cause));
+  }
+
+  #answerError(error: ProxyError): void {
+    this.#answer(error, error instanceof LostAnswer);
   }
 
   /** Answers in the upstream's place. */
-  #answer(answer: ProxyAnswer): void {
+  #answer(answer: ProxyAnswer, isAnswerLost = false): void {
     this.#isOver = true;
     this.#deps.onProxyAnswer(answer.code, this.#head.host);
-    void this.#endTap({ kind: "refused", status: answer.status, code: answer.code });
+    void this.#endTap({ kind: "refused", status: answer.status, code: answer.code, ...(isAnswerLost ? { isAnswerLost } : {}) });
     const body = answerBody(answer, this.#deps.observer.errorShape?.(this.#head, answer));
     this.#downstream.answer(answer.status, answerHeaders(answer, Buffer.byteLength(body)), body);
   }

@@ -11,7 +11,7 @@ import { fromHttp2Response, fromHttp2Trailers, toHttp2Request, toHttp2Trailers }
 import { MAX_RESPONSE_HEAD_BYTES, type Http2Session } from "./http2-session.ts";
 import type { IdleTicket, IdleWatch, Watched } from "./idle-watch.ts";
 import { StreamReset, type BodySink, type BodySource, type UpstreamCall, type UpstreamListener, type UpstreamRequest } from "./messages.ts";
-import { errorCode, ProxyError } from "./proxy-error.ts";
+import { errorCode, LostAnswer, ProxyError } from "./proxy-error.ts";
 
 /** Interim heads of one response; they pass without back-pressure. Beyond them: `upstream_protocol`. */
 export const MAX_INTERIM_HEADS = 100;
@@ -125,7 +125,7 @@ export class Http2Call implements UpstreamCall, BodySink, Watched {
   onIdle(): void {
     // A connection that went silent may be dead: nothing new is entrusted to it.
     this.#session?.retire();
-    this.#fail(new ProxyError("upstream_timeout", "the upstream sent nothing for TALLYMAN_UPSTREAM_IDLE_TIMEOUT"));
+    this.#fail(new LostAnswer("upstream_timeout", "the upstream sent nothing for TALLYMAN_UPSTREAM_IDLE_TIMEOUT"));
     this.#cancel(NGHTTP2_CANCEL);
   }
 
@@ -239,14 +239,14 @@ export class Http2Call implements UpstreamCall, BodySink, Watched {
     if (this.#error !== undefined && errorCode(this.#error) !== "ERR_HTTP2_STREAM_ERROR") return connectionError(this.#error);
     if (this.#session?.isLost === true) return connectionError(undefined);
     // An end that cannot be told from a whole response is never passed on as one.
-    if (code === NGHTTP2_NO_ERROR) return new ProxyError("upstream_protocol", "the upstream ended the stream inside its response");
+    if (code === NGHTTP2_NO_ERROR) return new LostAnswer("upstream_protocol", "the upstream ended the stream inside its response");
     // nghttp2 resets a stream whose body is shorter than its head says; at a longer one Node ends the session.
-    if (code === NGHTTP2_PROTOCOL_ERROR && this.#hasLength) return new ProxyError("upstream_protocol", "the upstream's answer is shorter than it says", this.#error);
+    if (code === NGHTTP2_PROTOCOL_ERROR && this.#hasLength) return new LostAnswer("upstream_protocol", "the upstream's answer is shorter than it says", this.#error);
     return new StreamReset(code);
   }
 
   #refuse(): void {
-    this.#fail(new ProxyError("upstream_protocol", "the upstream's answer is not valid HTTP"));
+    this.#fail(new LostAnswer("upstream_protocol", "the upstream's answer is not valid HTTP"));
     this.#cancel(NGHTTP2_PROTOCOL_ERROR);
   }
 
@@ -294,8 +294,8 @@ function connectionError(error: unknown): ProxyError {
   const code = errorCode(error);
   // nghttp2's own faults, and Node's bounds on frames, settings and origins. A GOAWAY is no such thing.
   const isProtocolFault = code === "ERR_HTTP2_ERROR" || code.startsWith("ERR_HTTP2_TOO_MANY_");
-  if (isProtocolFault) return new ProxyError("upstream_protocol", "the upstream's answer is not valid HTTP", error);
-  return new ProxyError("upstream_unreachable", "the upstream closed the connection before it answered", error);
+  if (isProtocolFault) return new LostAnswer("upstream_protocol", "the upstream's answer is not valid HTTP", error);
+  return new LostAnswer("upstream_unreachable", "the upstream closed the connection before it answered", error);
 }
 
 /** For requests without a Host (HTTP/1.0): RFC 9110 section 7.2, the port where it is not the scheme's own. */

@@ -40,22 +40,25 @@ export class ProxyError extends Error {
   }
 }
 
+/** The request went up and its answer did not come: it may have had its effect. */
+export class LostAnswer extends ProxyError {}
+
 /** Turns whatever the upstream connection failed with into a ProxyError. */
 export function toProxyError(error: unknown): ProxyError {
   if (error instanceof ProxyError) return error;
   const code = errorCode(error);
   if (code === "UND_ERR_HEADERS_TIMEOUT" || code === "UND_ERR_BODY_TIMEOUT") {
-    return new ProxyError("upstream_timeout", "the upstream sent nothing for TALLYMAN_UPSTREAM_IDLE_TIMEOUT", error);
+    return new LostAnswer("upstream_timeout", "the upstream sent nothing for TALLYMAN_UPSTREAM_IDLE_TIMEOUT", error);
   }
   if (error instanceof StreamReset && FAULTS_OF_SYNTAX.has(error.http2Code)) {
-    return new ProxyError("upstream_protocol", "the upstream's answer is not valid HTTP", error);
+    return new LostAnswer("upstream_protocol", "the upstream's answer is not valid HTTP", error);
   }
   // undici's parser error has a code for some faults only.
   const isParserError = code.startsWith("HPE_") || (error instanceof Error && error.name === "HTTPParserError");
   if (isParserError || PROTOCOL_CODES.has(code) || PROTOCOL_MESSAGES.has(errorMessage(error))) {
-    return new ProxyError("upstream_protocol", "the upstream's answer is not valid HTTP", error);
+    return new LostAnswer("upstream_protocol", "the upstream's answer is not valid HTTP", error);
   }
-  return new ProxyError("upstream_unreachable", "the upstream closed the connection before it answered", error);
+  return new LostAnswer("upstream_unreachable", "the upstream closed the connection before it answered", error);
 }
 
 /** A malformed head of the origin arrives as one of these resets. */

@@ -14,7 +14,7 @@ import { createHeadWriter, type HeadWriter, type Line, type LineUser } from "./h
 import type { IdleTicket, IdleWatch } from "./idle-watch.ts";
 import { responseFault, safeTrailers } from "./message-checks.ts";
 import type { BodySource, UpstreamCall, UpstreamListener, UpstreamRequest } from "./messages.ts";
-import { ProxyError } from "./proxy-error.ts";
+import { LostAnswer } from "./proxy-error.ts";
 
 /** Opens a connection to an origin; called by its pool when it wants one more. */
 export type Connect = (callback: (error: Error | null, socket?: Socket) => void) => void;
@@ -133,7 +133,7 @@ class H1Call implements Dispatcher.DispatchHandler, UpstreamCall, LineUser {
   }
 
   onIdle(): void {
-    const error = new ProxyError("upstream_timeout", "the upstream sent nothing for TALLYMAN_UPSTREAM_IDLE_TIMEOUT");
+    const error = new LostAnswer("upstream_timeout", "the upstream sent nothing for TALLYMAN_UPSTREAM_IDLE_TIMEOUT");
     const controller = this.#controller;
     this.#fail(error);
     controller?.abort(error);
@@ -196,7 +196,7 @@ class H1Call implements Dispatcher.DispatchHandler, UpstreamCall, LineUser {
       this.#listener.onHead({ status, statusText: this.#reason, headers }, false);
       return;
     }
-    const error = new ProxyError("upstream_protocol", fault);
+    const error = new LostAnswer("upstream_protocol", fault);
     this.#fail(error);
     controller.abort(error);
   }

@@ -189,10 +189,12 @@ export class FlowReading {
     const reader = this.#reader;
     this.#reader = undefined;
     if (this.#hasFault) return [{ kind: "unmeasured", reason: "meter_fault" }];
-    if (outcome.kind === "refused") return [{ kind: "free", reason: outcome.code }];
+    // Of a connector, a write may have had its effect though its answer was lost.
+    const isLost = outcome.kind === "refused" && outcome.isAnswerLost === true && this.#handler.kind === "connector";
+    if (outcome.kind === "refused" && !isLost) return [{ kind: "free", reason: outcome.code }];
     if (reader === undefined) return [{ kind: "free", reason: "nothing_billable" }];
     try {
-      const readings = reader.end({ kind: this.#endKind(outcome.kind) });
+      const readings = reader.end({ kind: outcome.kind === "refused" ? "upstream_aborted" : this.#endKind(outcome.kind) });
       return readings.length > 0 ? readings : [{ kind: "free", reason: "nothing_billable" }];
     } catch (error) {
       reportFault(this.#options.logger, this.#handler.id, error);
