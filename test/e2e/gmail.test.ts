@@ -145,7 +145,7 @@ describe("@googleapis/gmail through the program", () => {
   });
 
   it("counts an upload in pieces once, with the recipients of its first piece", async () => {
-    expectCounts(await counted((mailbox) => mailbox.inPieces(MESSAGE)), [["messages.send.resumable", { "messages.sent": 1, recipients: 3, quota_units: 100 }]]);
+    expectCounts(await counted((mailbox) => mailbox.inPieces(MESSAGE)), [["messages.send", { "messages.sent": 1, recipients: 3, quota_units: 100 }]]);
   });
 
   it("counts a draft, and its recipients when it is sent", async () => {

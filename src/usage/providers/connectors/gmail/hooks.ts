@@ -7,7 +7,7 @@
 import type { Hook, HookContext } from "../definition.ts";
 import { GMAIL_METHODS } from "../gmail-routes.ts";
 import type { GmailMethod, QuotaTable } from "../gmail-routes.ts";
-import { QUOTA_CATEGORY, RESUMABLE_SUFFIX, unitsOf } from "./routes.ts";
+import { QUOTA_CATEGORY, unitsOf, UPLOAD_ID } from "./routes.ts";
 import { draftIdIn, recipientsIn } from "./sent-message.ts";
 import type { MessageRequest } from "./sent-message.ts";
 
@@ -15,29 +15,21 @@ import type { MessageRequest } from "./sent-message.ts";
 const MEMORY_MS = 24 * 3_600_000;
 
 /** The hooks, by the names that routes have for them. */
-export function gmailHooks(table: QuotaTable): Readonly<Record<"call" | "message" | "draft" | "resumable", Hook>> {
+export function gmailHooks(table: QuotaTable): Readonly<Record<"call" | "upload", Hook>> {
   const onFailure = (context: HookContext): void => tellAttempted(context, table);
   return {
     call: { onSuccess: tellPartialFields, onFailure },
-    message: {
-      onSuccess(context) {
-        tellPartialFields(context);
-        emitRecipients(context, recipientsOf(context));
-      },
-      onFailure,
-    },
-    draft: {
+    upload: {
       probes: ["id"],
       onSuccess(context) {
         tellPartialFields(context);
-        rememberDraft(context, recipientsIn(requestOf(context)));
+        if (context.query.has(UPLOAD_ID)) endUpload(context, table);
+        else takeRecipients(context, recipientsOf(context));
       },
-      onFailure,
-    },
-    resumable: {
-      probes: ["id"],
-      onSuccess: (context) => endUpload(context, table),
-      onFailure: beginUpload,
+      onFailure(context) {
+        if (context.query.has(UPLOAD_ID)) rememberPiece(context);
+        if (context.status >= 400) tellAttempted(context, table);
+      },
     },
   };
 }
@@ -45,7 +37,7 @@ export function gmailHooks(table: QuotaTable): Readonly<Record<"call" | "message
 const METHODS: ReadonlyMap<string, GmailMethod> = new Map(GMAIL_METHODS.map((method) => [method.id, method]));
 
 function methodOf({ routeId }: HookContext): GmailMethod | undefined {
-  return METHODS.get(routeId.endsWith(RESUMABLE_SUFFIX) ? routeId.slice(0, -RESUMABLE_SUFFIX.length) : routeId);
+  return METHODS.get(routeId);
 }
 
 /** Whether a rejected call uses up units is not documented: they are told, and not counted. */
@@ -85,16 +77,22 @@ function isUpload({ path }: HookContext): boolean {
   return path.startsWith("/upload/") || path.startsWith("/resumable/");
 }
 
-function emitRecipients(context: HookContext, recipients: number | undefined): void {
+/** Counts them where the message goes out now, and keeps them of a draft. */
+function takeRecipients(context: HookContext, recipients: number | undefined): void {
+  const carries = methodOf(context)?.carries;
+  if (carries === "draft") rememberDraft(context, recipients);
+  if (carries !== "message") return;
   if (recipients === undefined) context.emit("recipients_unknown", 1);
   else context.emit("recipients", recipients);
 }
 
 /** Of a message in the request, else of the draft that it names. */
 function recipientsOf(context: HookContext): number | undefined {
+  const method = methodOf(context);
+  if (method?.carries === undefined) return undefined;
   const request = requestOf(context);
   const own = recipientsIn(request);
-  if (own !== undefined || methodOf(context)?.id !== "drafts.send") return own;
+  if (own !== undefined || method.id !== "drafts.send") return own;
   const draftId = draftIdIn(request);
   if (draftId === undefined) return undefined;
   return remembered(context, draftKey(context, draftId));
@@ -113,17 +111,17 @@ function draftKey({ account }: HookContext, draftId: string): string {
   return JSON.stringify(["draft", account, draftId]);
 }
 
-function uploadKey({ query }: HookContext, what: "recipients" | "counted"): string {
-  return JSON.stringify([what, query.get("upload_id")]);
-}
-
 function remembered({ state }: HookContext, key: string): number | undefined {
   const value = state.get(key);
   return typeof value === "number" ? value : undefined;
 }
 
-/** A piece was taken, or lost: the one that holds the header fields may not be the last. */
-function beginUpload(context: HookContext): void {
+function uploadKey({ query }: HookContext, what: "recipients" | "counted"): string {
+  return JSON.stringify([what, query.get(UPLOAD_ID)]);
+}
+
+/** A piece was taken, or lost: the one that holds the header fields need not be the last. */
+function rememberPiece(context: HookContext): void {
   const recipients = recipientsOfPiece(context);
   if (recipients !== undefined) context.state.set(uploadKey(context, "recipients"), recipients, MEMORY_MS);
 }
@@ -136,20 +134,19 @@ function endUpload(context: HookContext, table: QuotaTable): void {
   context.state.set(counted, true, MEMORY_MS);
   context.emit(method.category, 1);
   context.emit(QUOTA_CATEGORY, unitsOf(method, table));
-  const recipients = recipientsOfPiece(context) ?? remembered(context, uploadKey(context, "recipients"));
-  context.state.delete(uploadKey(context, "recipients"));
-  if (method.carries === "message") emitRecipients(context, recipients);
-  if (method.carries === "draft") rememberDraft(context, recipients);
+  const key = uploadKey(context, "recipients");
+  takeRecipients(context, recipientsOfPiece(context) ?? remembered(context, key));
+  context.state.delete(key);
 }
 
-/** "bytes 0-1023/4096"; "bytes ..../4096" with "*" asks how far the upload has come. */
+/** "bytes 0-1023/4096"; a question how far the upload has come is "bytes" and "*" in place of the range. */
 const FIRST_PIECE = /^bytes 0-/;
 
-/** Of a request that begins the message; undefined: it does not, or they cannot be told. */
+/** Of the piece that begins the message; undefined: it is another, or they cannot be told. */
 function recipientsOfPiece(context: HookContext): number | undefined {
   if (methodOf(context)?.carries === undefined) return undefined;
   const range = context.requestHeader("content-range");
-  const body = context.requestBody();
+  const { body } = requestOf(context);
   if (body.totalBytes === 0 || (range !== undefined && !FIRST_PIECE.test(range))) return undefined;
-  return recipientsIn({ isUpload: true, contentType: context.requestHeader("content-type"), body: { ...body, isTruncated: body.isTruncated || range !== undefined } });
+  return recipientsIn({ isUpload: true, contentType: undefined, body: { ...body, isTruncated: body.isTruncated || range !== undefined } });
 }

@@ -8,9 +8,8 @@ import { MAX_KEPT_BYTES } from "./sent-message.ts";
 
 export const QUOTA_CATEGORY = "quota_units";
 
-/** Ids of the routes of a resumable upload: its start, which costs nothing, and its data. */
-export const SESSION_SUFFIX = ".session";
-export const RESUMABLE_SUFFIX = ".resumable";
+/** A piece of a resumable upload has it, or a question how far the upload has come; its start has not. */
+export const UPLOAD_ID = "upload_id";
 
 const USER = "/gmail/v1/users/{userId}";
 
@@ -20,7 +19,7 @@ const DIMS: Readonly<Record<string, Dim>> = { error_reason: { path: "error.error
 /** Every route that is the same on each host, with the units of one table. */
 export function gmailRoutes(table: QuotaTable): readonly Route[] {
   return [
-    ...GMAIL_METHODS.flatMap((method) => [callRoute(method, table), ...(method.isUpload === true ? resumableRoutes(method) : [])]),
+    ...GMAIL_METHODS.flatMap((method) => [callRoute(method, table), ...(method.isUpload === true ? [startRoute(method)] : [])]),
     batchRoute("batch", "/batch/gmail/v1"),
     { id: "preflight", method: "OPTIONS", path: ["/gmail/v1/**", "/upload/gmail/v1/**", "/batch/gmail/v1"] },
   ];
@@ -53,45 +52,41 @@ export function unitsOf(method: GmailMethod, table: QuotaTable): number {
 }
 
 function callRoute(method: GmailMethod, table: QuotaTable): Route {
-  const { id, http, path, category, count, further = [] } = method;
+  const { id, http, path, category, count, further = [], isUpload = false } = method;
   const units: Meter = { category: QUOTA_CATEGORY, count: unitsOf(method, table), ...(method.areUnitsGuessed === true ? { estimated: true } : {}) };
-  const constant: readonly Meter[] = typeof count === "number" ? [{ category, count }, units] : [units];
+  // The hook counts the end of an upload in pieces: the server may say it more than once.
+  const meters = [{ category, count }, ...further, units].map((meter): Meter => (isUpload ? { ...meter, when: IN_ONE_PIECE } : meter));
   const request = requestRule(method);
   return {
     id,
-    method: http,
-    path: method.isUpload === true ? [USER + path, `/upload${USER}${path}`] : USER + path,
-    ...(method.probed === undefined ? { body: "none" } : { fallback: constant }),
+    method: isUpload && http === "POST" ? ["POST", "PUT"] : http,
+    path: isUpload ? [USER + path, `/upload${USER}${path}`] : USER + path,
+    ...(needsAnswer(method) ? { fallback: meters.filter((meter) => typeof meter.count === "number") } : { body: "none" }),
     ...(request === undefined ? {} : { request }),
-    ...(method.carries === "message" ? { success: SENT } : {}),
-    meters: [{ category, count }, ...further, units],
-    hook: method.carries ?? "call",
+    ...(isUpload ? { success: method.carries === "message" ? SENT : STORED } : {}),
+    meters,
+    hook: isUpload ? "upload" : "call",
     dims: { ...DIMS, ...method.dims },
   };
 }
 
-/** The message has an id. Where `fields` or `alt` may keep it out of the answer, the status has to do. */
-const SENT: Predicate = { any: [{ has: "id" }, { queryHas: "fields" }, { queryEq: ["alt", "media"] }, { queryEq: ["alt", "proto"] }] };
+/** What counts nothing of a success but its status does not read it: a message may have tens of megabytes. */
+function needsAnswer({ probed, isUpload = false }: GmailMethod): boolean {
+  return probed !== undefined || isUpload;
+}
+
+const IN_ONE_PIECE: Predicate = { not: { queryHas: UPLOAD_ID } };
+
+/** The message has an id: an upload that goes on is answered by a success without one. Where `fields` or `alt` may keep the id out, the status has to do. */
+const SENT = { any: [{ has: "id" }, { queryHas: "fields" }, { queryEq: ["alt", "media"] }, { queryEq: ["alt", "proto"] }] } satisfies Predicate;
+const STORED: Predicate = { any: [IN_ONE_PIECE, ...SENT.any] };
 
 function requestRule({ carries, requestBytes }: GmailMethod): RequestBodyRule | undefined {
   if (carries !== undefined) return { parse: "raw", maxBytes: MAX_KEPT_BYTES };
   return requestBytes === undefined ? undefined : { parse: "json", maxBytes: requestBytes };
 }
 
-/** An upload in pieces: the answer to its start is a success without a message, and so may the answer to a piece be. */
-function resumableRoutes({ id, http, path, carries }: GmailMethod): readonly Route[] {
-  const upload = `/upload${USER}${path}`;
-  return [
-    { id: id + SESSION_SUFFIX, method: http, path: upload, query: { uploadType: "resumable" } },
-    {
-      id: id + RESUMABLE_SUFFIX,
-      method: "PUT",
-      path: upload,
-      query: { uploadType: "resumable", upload_id: true },
-      success: { has: "id" },
-      ...(carries === undefined ? {} : { request: { parse: "raw", maxBytes: MAX_KEPT_BYTES } }),
-      hook: "resumable",
-      dims: DIMS,
-    },
-  ];
+/** The start of an upload in pieces: a success, and nothing is sent yet. */
+function startRoute({ id, http, path }: GmailMethod): Route {
+  return { id: `${id}.start`, method: http, path: `/upload${USER}${path}`, query: { uploadType: "resumable" }, when: IN_ONE_PIECE };
 }
