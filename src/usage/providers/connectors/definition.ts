@@ -226,7 +226,7 @@ export interface Hook {
   onFailure?(context: HookContext): void;
   /** For each record of ndjson and sse that is JSON. */
   onRecord?(context: HookContext, record: unknown): void;
-  /** For each text message of a WebSocket, in either direction. */
+  /** For each text message of a WebSocket, in either direction. Facts that it sets go with what it emits in the same call. */
   onFrame?(context: HookContext, direction: "up" | "down", text: string): void;
 }
 

@@ -104,6 +104,7 @@ describe("a socket", () => {
   const frames: Hook = {
     onFrame(c, direction, text) {
       if (text === "bad") throw new Error(text);
+      if (text.startsWith("of ")) c.setDim("kind", text.slice(3));
       c.emit(`frames.${direction}`, 1);
     },
   };
@@ -122,6 +123,21 @@ describe("a socket", () => {
     ]);
     expect(socket.serverMessage({ kind: "text", text: "x" })).toEqual([]);
     expect(socket.end({ kind: "client_aborted" })).toMatchObject([{ completeness: "complete", connectorUsage: { "frames.down": 1 } }]);
+  });
+
+  it("tells apart what has other facts beside it, of 16 kinds at most", () => {
+    const socket = open();
+    for (const text of ["of a", "of b", "of a", "plain"]) socket.serverMessage({ kind: "text", text });
+    expect(socket.end({ kind: "complete" })).toMatchObject([
+      { dims: { kind: "a" }, connectorUsage: { "frames.down": 2 } },
+      { dims: { kind: "b" }, connectorUsage: { "frames.down": 1 } },
+      { connectorUsage: { "frames.down": 1 } },
+    ]);
+    const many = open();
+    for (let i = 0; i < 100; i++) many.serverMessage({ kind: "text", text: `of k${i}` });
+    const readings = many.end({ kind: "complete" });
+    expect(readings).toHaveLength(17);
+    expect(readings.at(-1)).toEqual({ kind: "measured", completeness: "complete", source: "provider", route: "hooked", connectorUsage: { "frames.down": 84 } });
   });
 
   it("goes on after a frame on which its hook throws, and says so", () => {

@@ -28,6 +28,12 @@ export class Counts {
     this.add(category, count === undefined ? undefined : count - (this.byCategory.get(category) ?? 0), true);
   }
 
+  /** Moves the counts of another one here. */
+  addAll(other: Counts): void {
+    for (const [category, count] of other.byCategory) this.add(category, count, other.hasEstimate);
+    other.take();
+  }
+
   addKeys(meter: MapMeter, byKey: ReadonlyMap<string, number>): void {
     for (const [key, count] of byKey) this.add(this.categoryOf(meter, key), count);
   }

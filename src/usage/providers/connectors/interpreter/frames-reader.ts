@@ -14,11 +14,23 @@ import { runMeters } from "./meters.ts";
 /** Counted things after which a stream or socket is given a reading at once (reference/connectors.md section 1, rule 7). */
 export const MAX_ITEMS = 500;
 
+/** Counts with different facts beside them are told apart, up to so many; what is beyond is told without facts. */
+const MAX_GROUPS = 16;
+
+/** What was counted with the same facts beside it. */
+interface Group {
+  readonly counts: Counts;
+  readonly dims: ReadonlyMap<string, string>;
+}
+
 export class FramesReader implements SocketReader {
   private readonly exchange: Exchange;
+  /** Of the frame that the hook is shown. */
   private readonly counts = new Counts();
   private readonly dims = new Map<string, string>();
   private readonly hookContext: HookContext;
+  /** Since the last readings. */
+  private readonly groups = new Map<string, Group>();
   private hasOpened = false;
   private hasHookFault = false;
 
@@ -34,18 +46,17 @@ export class FramesReader implements SocketReader {
 
   serverMessage(message: SocketMessage): readonly Reading[] {
     this.frame("down", message);
-    return this.counts.items < MAX_ITEMS ? [] : this.delta();
+    return this.items < MAX_ITEMS ? [] : this.delta();
   }
 
   delta(): readonly Reading[] {
     this.open();
-    return this.counts.isEmpty && !this.hasHookFault ? [] : [this.reading("complete")];
+    return this.readings("complete");
   }
 
   end(end: ReadEnd): readonly Reading[] {
     this.open();
-    if (this.counts.isEmpty && !this.hasHookFault) return [];
-    return [this.reading(end.kind === "undecodable" ? "partial" : "complete")];
+    return this.readings(end.kind === "undecodable" ? "partial" : "complete");
   }
 
   private open(): void {
@@ -53,6 +64,7 @@ export class FramesReader implements SocketReader {
     this.hasOpened = true;
     const { route, definition } = this.exchange.found;
     runMeters(route.meters, this.exchange, this.counts, { state: definition.state, account: this.exchange.account });
+    this.keepCounts();
   }
 
   private frame(direction: "up" | "down", message: SocketMessage): void {
@@ -65,20 +77,52 @@ export class FramesReader implements SocketReader {
       // The reading says so; the error itself could quote the message.
       this.hasHookFault = true;
     }
+    this.keepCounts();
   }
 
-  private reading(completeness: "complete" | "partial"): ConnectorReading {
-    readDims(this.exchange.found.route.route.dims ?? {}, this.exchange, this.dims);
-    const reading: ConnectorReading = {
-      kind: "measured",
-      completeness: this.hasHookFault ? "partial" : completeness,
-      source: this.counts.isEmpty ? "none" : this.counts.isEstimated ? "estimate" : "provider",
-      route: this.exchange.found.name,
-      connectorUsage: this.counts.take(),
-      ...(this.dims.size === 0 ? {} : { dims: Object.fromEntries(this.dims) }),
-    };
+  /** What the frame counted goes to what was counted with the same facts. */
+  private keepCounts(): void {
+    if (!this.counts.isEmpty) this.groupOf(new Map(this.dims)).counts.addAll(this.counts);
+    this.dims.clear();
+  }
+
+  private groupOf(dims: ReadonlyMap<string, string>): Group {
+    const key = JSON.stringify([...dims].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+    const known = this.groups.get(key);
+    if (known !== undefined) return known;
+    if (this.groups.size >= MAX_GROUPS && dims.size > 0) return this.groupOf(new Map());
+    const group: Group = { counts: new Counts(), dims };
+    this.groups.set(key, group);
+    return group;
+  }
+
+  private get items(): number {
+    let sum = 0;
+    for (const { counts } of this.groups.values()) sum += counts.items;
+    return sum;
+  }
+
+  /** One for each group; after a fault at least one. */
+  private readings(completeness: "complete" | "partial"): readonly Reading[] {
+    if (this.hasHookFault && this.groups.size === 0) this.groupOf(new Map());
+    const readings = Array.from(this.groups.values(), (group) => this.reading(group, this.hasHookFault ? "partial" : completeness));
+    this.groups.clear();
     this.hasHookFault = false;
-    return reading;
+    return readings;
+  }
+
+  private reading({ counts, dims }: Group, completeness: "complete" | "partial"): ConnectorReading {
+    const { name, route } = this.exchange.found;
+    const allDims = new Map(dims);
+    readDims(route.route.dims ?? {}, this.exchange, allDims);
+    return {
+      kind: "measured",
+      completeness,
+      source: counts.isEmpty ? "none" : counts.isEstimated ? "estimate" : "provider",
+      route: name,
+      connectorUsage: counts.take(),
+      ...(allDims.size === 0 ? {} : { dims: Object.fromEntries(allDims) }),
+    };
   }
 }
 
