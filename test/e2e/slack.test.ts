@@ -11,33 +11,38 @@ import type { Program } from "../support/program.ts";
 import { HISTORY_LENGTH, jsonAnswer, startSimulatedSlack, WORKSPACE, type SimulatedSlack, type SlackCall } from "../support/simulated-slack.ts";
 import { APP_TOKEN, BOT_TOKEN, slackClients, type SlackClients } from "../support/slack-clients.ts";
 import { openStage, settled, type Stage } from "../support/stage.ts";
+import { until } from "../support/until.ts";
+import { startSocketServer, type SocketServer } from "../support/websocket-wire.ts";
 
+const SOCKET_HOST = "wss-primary.slack.com";
 const HTTP_HOSTS = ["slack.com", "acme.slack.com", "files.slack.com", "hooks.slack.com", "mcp.slack.com"];
 
 /** What the tests say; no event, log line or row may have any of it. */
-const SAID = { text: "quarterly numbers, not yet public", fileText: "the contents of the file\n".repeat(40), fileName: "plan-of-the-merger.txt", hookPath: "XSECRETHOOK" };
+const SAID = { text: "quarterly numbers, not yet public", fileText: "the contents of the file\n".repeat(40), fileName: "plan-of-the-merger.txt", hookPath: "XSECRETHOOK", reply: "answer of the command" };
 
 let stage: Stage;
 let slack: SimulatedSlack;
+let sockets: SocketServer;
 let program: Program;
 let clients: SlackClients;
 
 beforeAll(async () => {
   stage = await openStage();
-  const tls = await createSimulatedTls(HTTP_HOSTS);
+  const tls = await createSimulatedTls([...HTTP_HOSTS, SOCKET_HOST]);
   slack = await startSimulatedSlack(tls);
+  sockets = await startSocketServer(tls);
   const roots = join(stage.dir, "slack-ca.pem");
   await writeFile(roots, tls.ca);
   program = await stage.start({
     TALLYMAN_UPSTREAM_CA_FILE: roots,
-    TALLYMAN_CONNECT_TO: HTTP_HOSTS.map((host) => `${host}:443:127.0.0.1:${slack.port}`).join(","),
+    TALLYMAN_CONNECT_TO: [...HTTP_HOSTS.map((host) => `${host}:443:127.0.0.1:${slack.port}`), `${SOCKET_HOST}:443:127.0.0.1:${sockets.port}`].join(","),
     TALLYMAN_LOG_LEVEL: "debug",
   });
   clients = slackClients(program);
 });
 afterAll(async () => {
   await clients?.close();
-  await slack?.close();
+  await Promise.all([slack?.close(), sockets?.close()]);
   await stage?.close();
 });
 
@@ -164,6 +169,47 @@ describe("calls without a client of Slack's", () => {
       expect(await response.text()).toBe("of the file");
     });
     expect(counts(events)).toEqual([["files.download", { "files.download_bytes": 11, "files.downloaded": 1 }]]);
+  });
+});
+
+describe("@slack/socket-mode through the program", () => {
+  it("counts what comes in envelopes and the reply that users see", async () => {
+    const { socket } = clients;
+    const heard: string[] = [];
+    socket.on("message", ({ ack, event }) => (heard.push(event.text), ack()));
+    socket.on("slash_commands", ({ ack, body }) => (heard.push(body.command), ack({ text: SAID.reply })));
+    socket.on("interactive", ({ ack, body }) => (heard.push(body.type), ack()));
+    const events = await eventsOf(async () => {
+      const started = socket.start();
+      const peer = await sockets.next();
+      peer.accept({ deflate: true });
+      await peer.send({ type: "hello", num_connections: 1, connection_info: { app_id: "A1" } });
+      await started;
+      const event = { type: "message", text: WORKSPACE.text, user: WORKSPACE.user };
+      await peer.send({ type: "events_api", envelope_id: "e1", accepts_response_payload: false, payload: { event }, retry_attempt: 0 });
+      await peer.send({ type: "events_api", envelope_id: "e2", accepts_response_payload: false, payload: { event }, retry_attempt: 1, retry_reason: "timeout" });
+      await peer.send({ type: "slash_commands", envelope_id: "e3", accepts_response_payload: true, payload: { command: "/x", text: WORKSPACE.text } });
+      await peer.send({ type: "interactive", envelope_id: "e4", accepts_response_payload: true, payload: { type: "block_actions" } });
+      await until(() => peer.received.length === 4, "four acknowledgements");
+      expect(peer.received.map((text) => JSON.parse(text).envelope_id)).toEqual(["e1", "e2", "e3", "e4"]);
+      expect(JSON.parse(peer.received[2]!).payload).toEqual({ text: SAID.reply });
+      await peer.send({ type: "disconnect", reason: "refresh_requested" });
+      await until(() => peer.isClosed, "the end of the socket");
+    });
+    expect(heard).toEqual([WORKSPACE.text, WORKSPACE.text, "/x", "block_actions"]);
+    const sums: Record<string, number> = {};
+    for (const { data } of events) for (const [category, count] of Object.entries(data.usage)) sums[category] = (sums[category] ?? 0) + count;
+    expect(sums).toEqual({ "events.received": 4, "messages.sent": 1 });
+    expect(events.map(({ data }) => [data.dims, data.usage])).toEqual(expect.arrayContaining([
+      [{ type: "events_api", retry: "false" }, { "events.received": 1 }],
+      [{ type: "events_api", retry: "true" }, { "events.received": 1 }],
+      [{ type: "slash_commands", retry: "false" }, { "events.received": 1 }],
+      [{ type: "interactive", retry: "false" }, { "events.received": 1 }],
+      [{ via: "socket_ack" }, { "messages.sent": 1 }],
+    ]));
+    expect(events).toHaveLength(5);
+    expect(new Set(events.map(({ data }) => data.route))).toEqual(new Set(["socket"]));
+    expect(new Set(events.map(({ data }) => data.flow_id)).size).toBe(1);
   });
 });
 

@@ -5,6 +5,8 @@ import { createSlack, slackDefinitions } from "../../../../src/usage/providers/c
 import { METHOD_ROWS, UPLOAD_METHODS } from "../../../../src/usage/providers/connectors/slack-routes.ts";
 import { createReplayJobs } from "../../../../src/usage/replay.ts";
 import { describeConnectorContract } from "../../../support/connector-contract.ts";
+import { countsOf } from "../../../support/fixture.ts";
+import { expectTold, loadSocketFixtures, runSocket, type ToldReading } from "../../../support/socket-fixture.ts";
 
 const slack = createSlack();
 
@@ -43,6 +45,39 @@ describe("the table of Slack's methods", () => {
     expect(methods.filter((method) => !tabled.includes(method))).toEqual([]);
   });
 });
+
+describe.each(loadSocketFixtures("slack"))("the recorded socket $name", (fixture) => {
+  const { messages, exchange } = fixture;
+
+  it("gives the expected readings", () => expectTold(runSocket(fixture, [slack]), exchange.expected));
+
+  it("counts no more when it is cut after any message", () => {
+    const whole = totals(runSocket(fixture, [slack]));
+    for (let count = 0; count < messages.length; count++) {
+      const cut = totals(runSocket(fixture, [slack], { messages: messages.slice(0, count), end: "upstream_aborted" }));
+      for (const [category, sum] of Object.entries(cut)) expect(sum, `${category} after ${count}`).toBeLessThanOrEqual(whole[category] ?? 0);
+    }
+  });
+
+  it("counts no more when messages are damaged", () => {
+    const whole = totals(runSocket(fixture, [slack]));
+    messages.forEach((message, index) => {
+      if (message.message.kind !== "text") return;
+      const { text } = message.message;
+      for (let at = 0; at < text.length; at++) {
+        const damaged = { ...message, message: { kind: "text", text: `${text.slice(0, at)}\u0000${text.slice(at + 1)}` } } as const;
+        const told = totals(runSocket(fixture, [slack], { messages: messages.with(index, damaged) }));
+        for (const [category, sum] of Object.entries(told)) expect(sum, `${category}, message ${index} at ${at}`).toBeLessThanOrEqual(whole[category] ?? 0);
+      }
+    });
+  });
+});
+
+function totals(told: readonly ToldReading[]): Readonly<Record<string, number>> {
+  const sums: Record<string, number> = {};
+  for (const { reading } of told) for (const [category, count] of Object.entries(countsOf(reading))) sums[category] = (sums[category] ?? 0) + count;
+  return sums;
+}
 
 describe("Slack's hosts", () => {
   it("are not those of its own client, whose connections pass as tunnels", () => {
