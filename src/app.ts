@@ -15,8 +15,9 @@ import { buildGate } from "./app/gate.ts";
 import { handlerOptions, hostTable, interception, recognition } from "./app/hosts.ts";
 import { buildMeter } from "./app/metering.ts";
 import type { AppOptions, Parts } from "./app/parts.ts";
+import { loadPrices } from "./app/prices.ts";
 import { rateLimited } from "./app/rate-limit.ts";
-import { listenError, StartError } from "./app/start-error.ts";
+import { listenError } from "./app/start-error.ts";
 import type { Settings } from "./config/settings.ts";
 import { loadOrCreateAuthority, type CertificateAuthority } from "./proxy/certificate-authority.ts";
 import { MAX_CONNECTIONS } from "./proxy/front.ts";
@@ -24,7 +25,7 @@ import { createLeafCache } from "./proxy/leaf-cache.ts";
 import { errorCode } from "./proxy/proxy-error.ts";
 import { startProxy, type ProxyServer } from "./proxy/proxy.ts";
 import { openStore, type DurableStore } from "./store/client.ts";
-import { createCounters, createHandlers, createIncludeUsage, createPriceBook, createTokenizer, createTracker, type Counters, type Deliveries, type PriceBook, type Tokenizer, type Tracker } from "./usage/index.ts";
+import { createCounters, createHandlers, createIncludeUsage, createTokenizer, createTracker, type Counters, type Deliveries, type Tokenizer, type Tracker } from "./usage/index.ts";
 
 export type { DrainReport } from "./app/drain.ts";
 export type { AppOptions, BillingGate } from "./app/parts.ts";
@@ -166,19 +167,6 @@ function withoutEffect(settings: Settings): string[] {
     TALLYMAN_BUDGETS: settings.budgets.length > 0,
   };
   return Object.entries(set).flatMap(([variable, isSet]) => (isSet ? [variable] : []));
-}
-
-async function loadPrices(options: AppOptions): Promise<PriceBook> {
-  const { pricesFile } = options.settings;
-  const onFault = (error: unknown): void => options.logger.error({ code: errorCode(error) }, "prices cannot be looked up; events are unpriced");
-  const where = pricesFile === undefined ? "the option prices" : `TALLYMAN_PRICES_FILE (${pricesFile})`;
-  try {
-    const overridesJson: unknown = pricesFile === undefined ? options.prices : JSON.parse(await readFile(pricesFile, "utf8"));
-    return createPriceBook({ overridesJson, onFault });
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new StartError("prices_invalid", `${where} is not valid: ${reason}`, { cause: error, isWrongSetting: true });
-  }
 }
 
 interface Running {

@@ -1,6 +1,7 @@
 /** Joins the meter to the store, the counters, the prices and everybody who listens. */
 
 import type { FlowSummary } from "../admin/flow-feed.ts";
+import type { Settings } from "../config/settings.ts";
 import { flowFields } from "../log.ts";
 import type { FlowHead } from "../flow/flow.ts";
 import {
@@ -25,20 +26,13 @@ const COMMIT_WAIT_MS = 250;
 export function buildMeter(parts: Parts, { counters, metrics, tracker, feed, tokenizer, hasReceiver, now }: MeterParts): ReturnType<typeof createMeter> {
   const { options, store, hosts, recognize, prices } = parts;
   const { settings, logger } = options;
-  const operator: Attribution = {
-    orgId: settings.orgId ?? null,
-    userId: settings.userId ?? null,
-    agentId: settings.agentId ?? null,
-    threadId: settings.threadId ?? null,
-    callerType: settings.callerType ?? null,
-    metadata: settings.metadata,
-  };
+  const attributeTo = attributed(settings);
   const isBillable = createBillable(settings.billable);
   const jobsFor = createPendingJobs(store, now);
   return createMeter({
     hosts,
     recognize,
-    attribute: (head) => withCallerType(attribute(operator, head), head, options),
+    attribute: (head) => withCallerType(attributeTo(head), head, options),
     isBillable: (meter, head) => isBillable(meter, head.headers),
     events: createEventBuilder({
       deploymentId: store.deploymentId,
@@ -85,6 +79,19 @@ export function buildMeter(parts: Parts, { counters, metrics, tracker, feed, tok
   });
 }
 
+/** Who a flow belongs to, as far as settings and the client say it. */
+export function attributed(settings: Settings): (head: FlowHead) => Attribution {
+  const operator: Attribution = {
+    orgId: settings.orgId ?? null,
+    userId: settings.userId ?? null,
+    agentId: settings.agentId ?? null,
+    threadId: settings.threadId ?? null,
+    callerType: settings.callerType ?? null,
+    metadata: settings.metadata,
+  };
+  return (head) => attribute(operator, head);
+}
+
 function flowSummary({ facts, method }: ActiveFlow): FlowSummary {
   return {
     flow_id: facts.flowId,
@@ -113,7 +120,7 @@ function withCallerType(attribution: Attribution, head: FlowHead, { callerType, 
 }
 
 /** Provider-stated cost above all; our own number stands beside it. */
-function priceReading(prices: PriceBook, ...[facts, reading, usage]: Parameters<Parameters<typeof createEventBuilder>[0]["price"]>): UsageEvent["data"]["cost"] {
+export function priceReading(prices: PriceBook, ...[facts, reading, usage]: Parameters<Parameters<typeof createEventBuilder>[0]["price"]>): UsageEvent["data"]["cost"] {
   if (reading.kind !== "measured" || !("usage" in reading)) return null;
   const own = prices.price({
     meter: facts.meter,

@@ -7,6 +7,7 @@ import { type Action, type ProgramIo, perform } from "./perform.ts";
 import { EXIT } from "./context.ts";
 import type { EnvOptions } from "./env.ts";
 import type { EventsOptions } from "./events.ts";
+import type { ReplayOptions } from "./replay.ts";
 import { SHELLS } from "./shell-syntax.ts";
 import { TIME_FORMS, parseTime } from "./since.ts";
 import { explainError } from "./usage-error.ts";
@@ -141,6 +142,11 @@ function addLedgerCommands(add: AddCommand, performAction: Perform, io: ProgramI
     .option("--follow", "go on printing events as they are stored")
     .option("--json", "one JSON object a line: {\"event\":…,\"delivery\":…}")
     .action((options: EventsOptions) => performAction("events", async (context) => (await import("./events.ts")).events(context, options)));
+  add("replay", "run recorded exchanges through the meters and print their events")
+    .argument("<file...>", "records as in test/fixtures (.http, .ws); - is stdin")
+    .option("--json", "one event a line")
+    .addHelpText("after", "\nNothing is stored and nothing is sent. The format of a record, and how to make one: docs/adding-a-provider.md.")
+    .action((files: string[], options: ReplayOptions) => performAction("replay", async (context) => (await import("./replay.ts")).replay(context, files, options)));
 }
 
 const MAX_LIMIT = 100_000;

@@ -14,6 +14,8 @@ export { createPendingJobs } from "./pending-jobs.ts";
 export { createPriceBook, type PriceBook } from "./pricing/price-book.ts";
 export { createRecognition, type Recognition } from "./recognition.ts";
 export { createHandlers, type HandlerOptions } from "./providers/index.ts";
+export { RecordError } from "./replay.ts";
+export { replayEvents } from "./replay-events.ts";
 export { createTracker, type Tracker, type TrackerDimension, type UsageSubscriber, type UsageTally } from "./tracker.ts";
 export type { Delivery, DeliveryState } from "./delivery/delivery.ts";
 export { createDeliveries, type Deliveries } from "./delivery/deliveries.ts";

@@ -20,12 +20,15 @@
  *
  * Lines of heads and separators may end in LF or CRLF. A body is verbatim, from the line after the blank line up to
  * the first character of the next separator, its last line end included: an SSE body whose last event is whole has a
- * blank line before the separator. A body cannot have a line that is itself a separator.
+ * blank line before the separator. A body cannot have a line that is itself a separator. A response whose bytes are no
+ * text is recorded in base64 (option "encoding"), an event stream of AWS in the notation of replay-frames.ts. A WebSocket
+ * is recorded with its 101 as the response and its messages as the body: replay-socket.ts.
  */
 
 import { getHeader } from "../flow/headers.ts";
 import type { RawHeaders } from "../flow/headers.ts";
 import type { ResponseHead } from "../flow/flow.ts";
+import { encodeNotation } from "./replay-frames.ts";
 import type { ExchangeInfo, Handler, OpenedExchange, PendingJobs, ReadEnd, Reading } from "./handler.ts";
 
 /** One exchange as recorded. */
@@ -49,6 +52,8 @@ export interface ReplayOptions {
   readonly estimate?: boolean;
   /** A handler's id, where the host does not tell it (a gateway that is bound to a meter). */
   readonly handler?: string;
+  /** How the response body is written. Default "text". */
+  readonly encoding?: "text" | "base64";
 }
 
 /** How an exchange is run. */
@@ -89,6 +94,7 @@ export function parseRecord(text: string): readonly RecordedExchange[] {
 export function exchangeInfo(exchange: RecordedExchange): ExchangeInfo {
   const authority = getHeader(exchange.requestHeaders, "host");
   if (authority === undefined) throw new RecordError("the request has no host header");
+  if (!URL.canParse(`https://${authority}/`)) throw new RecordError(`"${authority}" is not a host`);
   const url = new URL(`https://${authority}/`);
   const question = exchange.target.indexOf("?");
   return {
@@ -104,19 +110,31 @@ export function exchangeInfo(exchange: RecordedExchange): ExchangeInfo {
 
 /** Runs one exchange through a handler, as the meter does. What the reader throws is thrown. */
 export function replayExchange(exchange: RecordedExchange, handler: Handler, settings: ReplaySettings): ReplayResult {
+  const opened = handler.open(exchangeInfo(exchange), { isEstimateAllowed: exchange.options.estimate ?? true, jobs: settings.jobs });
+  return { opened, readings: replayOpened(exchange, opened, settings) };
+}
+
+/** The same of an exchange that was opened already: at least one reading. */
+export function replayOpened(exchange: RecordedExchange, opened: OpenedExchange, settings: Pick<ReplaySettings, "split"> = {}): readonly Reading[] {
   const { response, options } = exchange;
-  const opened = handler.open(exchangeInfo(exchange), { isEstimateAllowed: options.estimate ?? true, jobs: settings.jobs });
   const { reader } = opened;
-  if (reader === undefined) return { opened, readings: [FREE] };
+  if (reader === undefined) return [FREE];
   reader.requestData?.(Buffer.from(exchange.requestBody));
   reader.requestEnd?.();
   if (response !== undefined) {
-    const body = Buffer.from(response.body);
+    const body = responseBytes(response, options);
     reader.response(response);
     for (const chunk of settings.split?.(body) ?? [body]) reader.push(chunk);
   }
   const readings = reader.end({ kind: options.end ?? (response === undefined ? "client_aborted" : "complete") });
-  return { opened, readings: readings.length === 0 ? [FREE] : readings };
+  return readings.length === 0 ? [FREE] : readings;
+}
+
+/** A recorded response body as it came, decoded. */
+export function responseBytes(response: NonNullable<RecordedExchange["response"]>, options: ReplayOptions): Buffer {
+  if (options.encoding === "base64") return Buffer.from(response.body, "base64");
+  const isFrames = getHeader(response.headers, "content-type")?.startsWith("application/vnd.amazon.eventstream") === true;
+  return isFrames ? Buffer.concat(encodeNotation(response.body)) : Buffer.from(response.body);
 }
 
 /** Pending jobs that live as long as the record is run. */
@@ -198,7 +216,7 @@ const ENDS: readonly string[] = ["complete", "client_aborted", "upstream_aborted
 function parseOptions(text: string | undefined): ReplayOptions {
   const value = parseJsonSection("options", text) ?? {};
   if (!isReplayOptions(value)) {
-    throw new RecordError(`options may have "end" (${ENDS.join(", ")}), "estimate" (true or false) and "handler" (an id)`);
+    throw new RecordError(`options may have "end" (${ENDS.join(", ")}), "estimate" (true or false), "handler" (an id) and "encoding" (text, base64)`);
   }
   return value;
 }
@@ -208,6 +226,7 @@ function isReplayOptions(value: unknown): value is ReplayOptions {
   return Object.entries(value).every(([name, option]) => {
     if (name === "end") return typeof option === "string" && ENDS.includes(option);
     if (name === "estimate") return typeof option === "boolean";
+    if (name === "encoding") return option === "text" || option === "base64";
     return name === "handler" && typeof option === "string";
   });
 }

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createEventStreamReader, MAX_FRAME_BYTES } from "../../../src/usage/extract/eventstream.ts";
 import type { EventStreamHeader } from "../../../src/usage/extract/eventstream.ts";
-import { encodeEvent, encodeFrame, sized } from "../../support/eventstream-frames.ts";
+import { encodeEvent, encodeFrame, sized } from "../../../src/usage/replay-frames.ts";
 
 interface Seen {
   readonly headers: Readonly<Record<string, EventStreamHeader>>;

@@ -6,7 +6,7 @@ import type { ExchangeInfo, OpenedExchange, Reading } from "../../../src/usage/h
 import { bedrock } from "../../../src/usage/providers/bedrock.ts";
 import { createReplayJobs, replayExchange } from "../../../src/usage/replay.ts";
 import type { ReplayOptions } from "../../../src/usage/replay.ts";
-import { encodeEvent, encodeNotation } from "../../support/eventstream-frames.ts";
+import { encodeEvent, encodeNotation } from "../../../src/usage/replay-frames.ts";
 import { expectReadings, loadFixtures } from "../../support/fixture.ts";
 import type { Fixture } from "../../support/fixture.ts";
 import { describeHandlerContract } from "../../support/handler-contract.ts";

@@ -1,8 +1,8 @@
 /**
- * Builds `application/vnd.amazon.eventstream` bodies. Written apart from src/usage/extract/eventstream.ts, so that the
- * two check one another (reference/model-usage.md section 3.4).
+ * Builds `application/vnd.amazon.eventstream` bodies out of a notation that a record can hold. Written apart from
+ * extract/eventstream.ts, so that the two check one another (reference/model-usage.md section 3.4).
  *
- * Fixtures of streams cannot hold binary bodies: they have one line for each frame, `KIND JSON`, where KIND is
+ * A record is text: it has one line for each frame, `KIND JSON`, where KIND is
  *
  *     chunk                    JSON in base64 as `bytes`, with padding beside it (InvokeModelWithResponseStream)
  *     exception:NAME           an exception frame
