@@ -57,7 +57,7 @@ function ofSocket(exchange: RecordedExchange, { opened }: OpenedFlow, { estimato
   return { readings: estimator.calibrate(told.map(({ reading }) => reading)), canonicalInputTokens: undefined };
 }
 
-async function ofExchange(exchange: RecordedExchange, { opened, facts }: OpenedFlow, { estimator }: ReplayEventsOptions): Promise<Replayed> {
+function ofExchange(exchange: RecordedExchange, { opened, facts }: OpenedFlow, { estimator }: ReplayEventsOptions): Replayed | Promise<Replayed> {
   const readings = replayOpened(exchange, opened);
   const { reader } = opened;
   if (facts.kind !== "model" || reader?.requestData === undefined) return { readings, canonicalInputTokens: undefined };

@@ -68,8 +68,11 @@ export function metricsCounts(metrics: JsonObject): ModelUsage {
 export function withCounts(reading: ModelReading, counts: ModelUsage | undefined): ModelReading {
   if (counts === undefined || !Object.values(counts).some((count) => count > 0)) return reading;
   const hasUnits = UNIT_CATEGORIES.some((category) => reading.usage[category] !== undefined);
-  if (reading.source === "provider" || hasUnits) return { ...reading, usage: fillGroups(reading.usage, counts) };
-  const { anomalies, ...rest } = reading;
+  if (reading.source === "provider") return { ...reading, usage: fillGroups(reading.usage, counts) };
+  // Without its basis: no estimate takes the place of a count.
+  const { basis: _basis, ...counted } = reading;
+  if (hasUnits) return { ...counted, usage: fillGroups(reading.usage, counts) };
+  const { anomalies, ...rest } = counted;
   const others = (anomalies ?? []).filter((name) => name !== "usage_missing");
   return { ...rest, usage: counts, source: "provider", ...(others.length > 0 ? { anomalies: others } : {}) };
 }
