@@ -148,6 +148,10 @@ export const SETTINGS = {
     ON_OFF, "off",
   ),
 
+  gmailQuotaTable: setting(
+    ["TALLYMAN_GMAIL_QUOTA_TABLE", "Connectors", "Which of Google's tables the quota units of Gmail calls are taken from: the one since 2026-05-01 (`2026-05`) or the one before (`legacy`)."],
+    scalar.choice("2026-05", "legacy"), "2026-05",
+  ),
   xOwnerUserId: optional(
     ["TALLYMAN_X_OWNER_USER_ID", "Connectors", "Id of the X user who owns the developer app: reads of that user's own lists count as `owned_reads`. Only where the app serves that one user."],
     scalar.digits(20),

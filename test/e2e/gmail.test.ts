@@ -78,6 +78,7 @@ interface Counted {
 }
 
 let stage: Stage;
+let settings: Record<string, string>;
 let program: Program;
 let google: SimulatedGmail;
 let direct: Mailbox;
@@ -89,8 +90,9 @@ beforeAll(async () => {
   stage = await openStage();
   const caFile = join(stage.dir, "google-ca.pem");
   await writeFile(caFile, tls.ca);
-  program = await stage.start({ TALLYMAN_UPSTREAM_CA_FILE: caFile, TALLYMAN_CONNECT_TO: `${GMAIL_HOST}:443:127.0.0.1:${google.port}`, TALLYMAN_LOG_LEVEL: "trace" });
-  proxied = new Mailbox(new Agent({ ca: readFileSync(program.caFile, "utf8"), proxyEnv: { HTTPS_PROXY: program.proxyUrl } }));
+  settings = { TALLYMAN_UPSTREAM_CA_FILE: caFile, TALLYMAN_CONNECT_TO: `${GMAIL_HOST}:443:127.0.0.1:${google.port}`, TALLYMAN_LOG_LEVEL: "trace" };
+  program = await stage.start(settings);
+  proxied = mailboxBehind(program);
   const straight = new Agent({ ca: tls.ca });
   straight.createConnection = () => connect({ host: "127.0.0.1", port: google.port, servername: GMAIL_HOST, ca: tls.ca });
   direct = new Mailbox(straight);
@@ -99,6 +101,10 @@ afterAll(async () => {
   await stage?.close();
   google?.close();
 });
+
+function mailboxBehind({ caFile, proxyUrl }: Program): Mailbox {
+  return new Mailbox(new Agent({ ca: readFileSync(caFile, "utf8"), proxyEnv: { HTTPS_PROXY: proxyUrl } }));
+}
 
 /** Does the same straight and through the proxy: what Google sees and what the client gets is the same, byte for byte. Gives what was counted. */
 async function counted<T>(act: (mailbox: Mailbox) => Promise<T>): Promise<readonly Counted[]> {
@@ -208,6 +214,17 @@ describe("@googleapis/gmail through the program", () => {
     expect(await counted(act)).toEqual([]);
     const ledger = JSON.stringify(await program.get("/api/v1/events?limit=1000"));
     expect(ledger).toContain('"error_reason":"rateLimitExceeded"');
+  });
+});
+
+describe("the table of quota units", () => {
+  it("is the operator's choice", async () => {
+    const chosen = await stage.start({ ...settings, TALLYMAN_DATA_DIR: join(stage.dir, "chosen"), TALLYMAN_GMAIL_QUOTA_TABLE: "legacy" });
+    const told = stage.receiver.events().length;
+    await mailboxBehind(chosen).api.users.messages.get({ userId: "me", id: "m1" });
+    await settled(chosen);
+    expectCounts(stage.receiver.events().slice(told).map(countedOf), [["messages.get", { "messages.read": 1, quota_units: 5 }]]);
+    await chosen.stop();
   });
 });
 

@@ -6,7 +6,7 @@ import { azure } from "./azure.ts";
 import { bedrock } from "./bedrock.ts";
 import { codex } from "./codex.ts";
 import { cohere } from "./cohere.ts";
-import { createGmail } from "./connectors/gmail.ts";
+import { createGmail, type GmailOptions } from "./connectors/gmail.ts";
 import { createSlack } from "./connectors/slack.ts";
 import { createX, type XOptions } from "./connectors/x.ts";
 import { gemini } from "./gemini.ts";
@@ -17,12 +17,13 @@ import { vertex } from "./vertex.ts";
 
 /** What an operator may choose of single handlers. */
 export interface HandlerOptions {
+  readonly gmail?: GmailOptions;
   readonly x?: XOptions;
 }
 
 /** Throws ConnectorDefinitionError when a connector's table has a fault. */
-export function createHandlers({ x = {} }: HandlerOptions = {}): readonly Handler[] {
-  const connectors = [createGmail(), createSlack(), createX(x)];
+export function createHandlers({ gmail = {}, x = {} }: HandlerOptions = {}): readonly Handler[] {
+  const connectors = [createGmail(gmail), createSlack(), createX(x)];
   return [anthropic, openai, azure, codex, gemini, vertex, bedrock, cohere, ollama, ...openAiCompatible, ...connectors];
 }
 

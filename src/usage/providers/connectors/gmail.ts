@@ -20,10 +20,27 @@ const OWN_HOSTS = ["gmail.googleapis.com", "content-gmail.googleapis.com"];
 const SHARED_HOSTS = ["www.googleapis.com", "content.googleapis.com"];
 const SHARED_PREFIXES = ["/gmail/v1/", "/upload/gmail/v1/", "/resumable/upload/gmail/v1/", "/batch/gmail/v1"];
 
-/** The connector. Whether old projects have kept the units of the legacy table is not stated by Google: the operator says. */
-export function createGmail(table: QuotaTable = "2026-05"): Handler {
-  return compileConnectors(gmailDefinitions(table));
+/** What an operator may say of the account. */
+export interface GmailOptions {
+  /** Default "2026-05". Whether old projects have kept the units of before is not stated by Google. */
+  readonly quotaTable?: QuotaTable | undefined;
 }
+
+export function createGmail({ quotaTable = "2026-05" }: GmailOptions = {}): Handler {
+  return compileConnectors(gmailDefinitions(quotaTable));
+}
+
+/** Google's hosted MCP server: it calls the API on its own side, and the calls of its tools are all that is seen. */
+const MCP: ConnectorDefinition = {
+  id: "gmail",
+  revision: REVISION,
+  hosts: ["gmailmcp.googleapis.com"],
+  routes: [
+    { id: "mcp", method: "POST", path: "/mcp/v1", expand: "mcp", request: { parse: "json", maxBytes: 1024 * 1024 } },
+    { id: "mcp.session", method: ["GET", "DELETE"], path: "/mcp/v1" },
+  ],
+  unmatched: "ignore",
+};
 
 /** The connector, uncompiled. */
 export function gmailDefinitions(table: QuotaTable): readonly ConnectorDefinition[] {
@@ -37,5 +54,5 @@ export function gmailDefinitions(table: QuotaTable): readonly ConnectorDefinitio
     routes: gmailRoutes(table),
     hooks: gmailHooks(table),
   };
-  return [{ id: shared.id, revision: REVISION, hosts: OWN_HOSTS, aliases: shared.aliases ?? [], routes: [...shared.routes, ...OWN_ROUTES], hooks: gmailHooks(table) }, shared];
+  return [{ id: shared.id, revision: REVISION, hosts: OWN_HOSTS, aliases: shared.aliases ?? [], routes: [...shared.routes, ...OWN_ROUTES], hooks: gmailHooks(table) }, shared, MCP];
 }

@@ -11,7 +11,7 @@ import { countsOf } from "../../../support/fixture.ts";
 
 const DEFINITIONS = gmailDefinitions("2026-05");
 const gmail = createGmail();
-const gmailLegacy = createGmail("legacy");
+const gmailLegacy = createGmail({ quotaTable: "legacy" });
 const TWO_DAYS_MS = 2 * 24 * 3_600_000;
 
 /** Two days go by between one run of a fixture and the next: what is remembered of drafts and uploads is over. */
