@@ -47,6 +47,10 @@ export class FlowReading {
     this.#options = options;
   }
 
+  get kind(): Handler["kind"] {
+    return this.#handler.kind;
+  }
+
   /** What is known from the request's head. Opens the reader when first asked. Does not throw. */
   get facts(): FlowFacts {
     this.#facts ??= this.#open();
@@ -89,6 +93,20 @@ export class FlowReading {
     if (this.#reader === undefined || this.#isUndecodable) return;
     if (this.#responseDecoder !== undefined) this.#responseDecoder.push(chunk);
     else this.#guard(() => this.#reader?.push(chunk));
+  }
+
+  /** Of a response of records: whether so much has come that it is worth an event; undefined: it is no such response. */
+  get isDeltaDue(): boolean | undefined {
+    return this.#reader?.deltas?.isDue;
+  }
+
+  /** What came since the last call. Never throws. */
+  takeDelta(): readonly Reading[] {
+    let readings: readonly Reading[] = [];
+    this.#guard(() => {
+      readings = this.#reader?.deltas?.take() ?? [];
+    });
+    return readings;
   }
 
   /** The readings, at least one; a promise where something still has to be decoded. Never throws or rejects. */

@@ -42,11 +42,21 @@ export interface Reader {
   response(head: ResponseHead): void;
   /** Decoded response body bytes, in order, in pieces of any size. The buffer is only valid during the call. */
   push(chunk: Uint8Array): void;
+  /** Of a response of records, which may never end: readings on the way to it. Known when `response` was called. */
+  readonly deltas?: DeltaSource | undefined;
   /**
    * The readings of this exchange so far not given: one per response that the exchange carried, in order.
    * An empty list means one `free` reading.
    */
   end(end: ReadEnd): readonly Reading[];
+}
+
+/** What came since it was last asked. */
+export interface DeltaSource {
+  /** So much has come that it is worth an event now. */
+  readonly isDue: boolean;
+  /** The readings of it; an empty list: nothing came. */
+  take(): readonly Reading[];
 }
 
 /** What decides whether the tokens of a request may have to be counted here. */
@@ -71,6 +81,8 @@ export interface SocketReader {
   clientMessage(message: SocketMessage): void;
   /** The readings of the responses that this message finished, in order. The message is held back until they are stored. */
   serverMessage(message: SocketMessage): readonly Reading[];
+  /** Of a socket without turns: asked at intervals for what came since. `isDue` is not asked: serverMessage gives it then. */
+  readonly deltas?: DeltaSource | undefined;
   /** The readings of responses that had begun and were not finished. */
   end(end: ReadEnd): readonly Reading[];
 }

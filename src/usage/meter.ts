@@ -16,7 +16,8 @@ import { FlowReading, type FlowReadingOptions } from "./flow-reading.ts";
 import { openFlow } from "./flow-opening.ts";
 import type { Handler, Reading } from "./handler.ts";
 import type { Recognition } from "./recognition.ts";
-import { createSettlement, isolate, type Settlement, type SettlementOptions } from "./settlement.ts";
+import { IntervalParts, scheduleWithTimers, type Schedule } from "./interval-parts.ts";
+import { createSettlement, isolate, type FrozenEvent, type Settlement, type SettlementOptions } from "./settlement.ts";
 import { SocketFlow } from "./socket-flow.ts";
 import { createWorkQueue, type WorkQueue } from "./work-queue.ts";
 
@@ -28,6 +29,8 @@ export interface MeterOptions extends FlowReadingOptions, SettlementOptions {
   readonly store: Pick<Store, "begin" | "commit" | "recordGap" | "failure">;
   readonly counters: Counters;
   readonly monotonicMs: () => number;
+  /** Of responses that never end. Default: timers. */
+  readonly schedule?: Schedule;
   readonly logger: Pick<Logger, "warn" | "error" | "debug">;
   readonly onFlowStart: (flow: ActiveFlow) => void;
   readonly onFlowEnd: (flow: ActiveFlow, ending: FlowEnding, readings: readonly Reading[], outcome: FlowOutcome) => void;
@@ -113,6 +116,8 @@ class MeteredFlow implements FlowTap, ActiveFlow {
   readonly #lease: FlowLease;
   readonly #startedAtMs: number;
   readonly #openedAt: number;
+  /** Of a response that may never end. */
+  #parts: IntervalParts | undefined;
   #kept: Piece[] = [];
   #keptBytes = 0;
   #status: number | null = null;
@@ -121,7 +126,7 @@ class MeteredFlow implements FlowTap, ActiveFlow {
   #bytesDown = 0;
 
   constructor(head: FlowHead, reading: FlowReading, shared: Shared) {
-    const { events, store, counters, monotonicMs, onFlowStart } = shared.options;
+    const { counters, monotonicMs, onFlowStart } = shared.options;
     this.flowId = head.flowId;
     this.method = head.method;
     this.#shared = shared;
@@ -129,14 +134,7 @@ class MeteredFlow implements FlowTap, ActiveFlow {
     this.#startedAtMs = head.startedAtMs;
     this.#openedAt = monotonicMs();
     this.#lease = counters.startFlow();
-    store.begin({
-      flowId: head.flowId,
-      startedAtMs: head.startedAtMs,
-      // Only built when the flow outlives its first group commit.
-      get unknownEvent() {
-        return JSON.stringify(events.buildUnknown(reading.facts, 0));
-      },
-    });
+    this.#begin(0);
     isolate(shared.options, () => onFlowStart(this));
   }
 
@@ -158,6 +156,7 @@ class MeteredFlow implements FlowTap, ActiveFlow {
     this.#status = head.status;
     this.#firstByteAt = this.#shared.options.monotonicMs();
     this.#keep({ kind: "head", head }, 0);
+    if (this.#reading.kind === "connector") isolate(this.#shared.options, () => this.#openParts());
   }
 
   responseData(chunk: Uint8Array): void {
@@ -168,6 +167,7 @@ class MeteredFlow implements FlowTap, ActiveFlow {
   end(outcome: FlowOutcome): Promise<void> | undefined {
     const endedAt = this.#shared.options.monotonicMs();
     this.#lease.buffer();
+    this.#parts?.stop();
     return this.#shared.settlement.boundedWait(
       new Promise((resolve) => {
         this.#shared.ended.add(() => {
@@ -179,13 +179,55 @@ class MeteredFlow implements FlowTap, ActiveFlow {
     );
   }
 
+  /** `sequence`: how many events the flow has. */
+  #begin(sequence: number): void {
+    const { events, store } = this.#shared.options;
+    const reading = this.#reading;
+    store.begin({
+      flowId: this.flowId,
+      startedAtMs: this.#startedAtMs,
+      // Only built when the flow outlives its first group commit.
+      get unknownEvent() {
+        return JSON.stringify(events.buildUnknown(reading.facts, sequence));
+      },
+    });
+  }
+
+  #openParts(): void {
+    this.#read();
+    if (this.#reading.isDeltaDue === undefined) return;
+    const { options, settlement } = this.#shared;
+    this.#parts = new IntervalParts(
+      {
+        flowId: this.flowId,
+        facts: this.facts,
+        settlement,
+        monotonicMs: options.monotonicMs,
+        schedule: (work, ms) => (options.schedule ?? scheduleWithTimers)(() => isolate(options, work), ms),
+        startPart: () => options.counters.startPart(),
+        begin: (sequence) => this.#begin(sequence),
+        takeDelta: () => {
+          this.#read();
+          return this.#reading.takeDelta();
+        },
+        ending: () => this.#ending({ kind: "complete" }, options.monotonicMs()),
+      },
+      this.#openedAt,
+    );
+  }
+
   #keep(piece: Piece, bytes: number): void {
     this.#kept.push(piece);
     this.#keptBytes += bytes;
     this.#shared.keptBytes += bytes;
     const isOver = this.#kept.length >= MAX_KEPT_PIECES || this.#keptBytes >= MAX_KEPT_BYTES || this.#shared.keptBytes >= MAX_KEPT_BYTES_OF_ALL;
     // Called from the traffic: a fault that the reading does not catch itself must end here.
-    if (isOver) isolate(this.#shared.options, () => this.#read());
+    if (isOver) isolate(this.#shared.options, () => this.#readOn());
+  }
+
+  #readOn(): void {
+    this.#read();
+    if (this.#reading.isDeltaDue === true) this.#parts?.store();
   }
 
   /** Feeds the reading with what was kept. */
@@ -229,13 +271,20 @@ class MeteredFlow implements FlowTap, ActiveFlow {
       const concluding = this.#reading.conclude(found instanceof Promise ? await found : found, this.#countingMs(outcome));
       const { readings, canonicalInputTokens } = concluding instanceof Promise ? await concluding : concluding;
       const ending = { ...this.#ending(outcome, endedAt), canonicalInputTokens };
-      const built = settlement.build(this.facts, ending, readings, 0);
+      const built = this.#parts === undefined ? settlement.build(this.facts, ending, readings, 0) : this.#lastPart(this.#parts, readings);
       isolate(options, () => options.onFlowEnd(this, ending, readings, outcome));
       await settlement.commit(this.flowId, built, this.#lease);
     } catch (error) {
       reportFault(options.logger, "settle", error);
       this.#lease.drop();
     }
+  }
+
+  /** A flow that has left events ends in one more only where there is more to tell. */
+  #lastPart(parts: IntervalParts, readings: readonly Reading[]): readonly FrozenEvent[] {
+    const { facts, ending } = parts.part();
+    const left = parts.sequence === 0 ? readings : readings.filter(({ kind }) => kind !== "free");
+    return this.#shared.settlement.build(facts, ending, left, parts.sequence);
   }
 
   #countingMs(outcome: FlowOutcome): number {

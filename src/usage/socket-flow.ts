@@ -14,6 +14,7 @@ import { createWebSocketDecoder, type WebSocketDecoder } from "./extract/websock
 import { reportFault } from "./fault.ts";
 import type { OpenedFlow } from "./flow-opening.ts";
 import type { Reading, SocketMessage, SocketReader } from "./handler.ts";
+import { INTERVAL_MS, scheduleWithTimers, type Schedule } from "./interval-parts.ts";
 import type { ActiveFlow } from "./meter.ts";
 import { isolate, type Settlement, type SettlementOptions } from "./settlement.ts";
 
@@ -21,6 +22,8 @@ export interface SocketFlowOptions extends SettlementOptions {
   readonly events: EventBuilder;
   readonly store: Pick<Store, "begin" | "commit" | "recordGap" | "failure">;
   readonly counters: Counters;
+  /** Of sockets without turns. Default: timers. */
+  readonly schedule?: Schedule;
   readonly onFlowStart: (flow: ActiveFlow) => void;
   readonly onFlowEnd: (flow: ActiveFlow, ending: FlowEnding, readings: readonly Reading[], outcome: FlowOutcome) => void;
 }
@@ -58,6 +61,8 @@ export class SocketFlow implements FlowTap, ActiveFlow {
   #found: Reading[] = [];
   /** Why what passes is not understood any more. */
   #fault: string | undefined;
+  /** Of a socket whose reader is asked at intervals. */
+  #stopIntervals: (() => void) | undefined;
 
   constructor(head: FlowHead, { facts, opened }: OpenedFlow, deps: SocketFlowDeps) {
     this.flowId = head.flowId;
@@ -92,6 +97,7 @@ export class SocketFlow implements FlowTap, ActiveFlow {
     }
     this.#clientDecoder = this.#decoder("client", extensions.client, (message, reader) => reader.clientMessage(message));
     this.#serverDecoder = this.#decoder("server", extensions.server, (message, reader) => void this.#found.push(...reader.serverMessage(message)));
+    if (this.#reader.deltas !== undefined) this.#startIntervals();
   }
 
   responseData(chunk: Uint8Array): Promise<void> | undefined {
@@ -106,6 +112,7 @@ export class SocketFlow implements FlowTap, ActiveFlow {
 
   end(outcome: FlowOutcome): Promise<void> | undefined {
     const { options, settlement } = this.#deps;
+    this.#stopIntervals?.();
     const readings = this.#readOut(outcome);
     const ending = this.#ending(outcome);
     this.#lease.buffer();
@@ -113,6 +120,17 @@ export class SocketFlow implements FlowTap, ActiveFlow {
     isolate(options, () => options.onFlowEnd(this, ending, readings, outcome));
     // Of a socket that has ended no byte waits; of the answer that refused one, the last does.
     return settlement.boundedWait(settlement.commit(this.flowId, built, this.#lease), this.#status !== 101);
+  }
+
+  #startIntervals(): void {
+    const { options } = this.#deps;
+    this.#stopIntervals = (options.schedule ?? scheduleWithTimers)(() => isolate(options, () => this.#storeDelta()), INTERVAL_MS);
+  }
+
+  #storeDelta(): void {
+    let readings: readonly Reading[] = [];
+    if (this.#fault === undefined) this.#guard(() => void (readings = this.#reader?.deltas?.take() ?? []));
+    if (readings.length > 0) void this.#storePart(readings);
   }
 
   /** Stores what a message finished; the socket goes on, and a crash from here on leaves an `unknown` event behind it. */

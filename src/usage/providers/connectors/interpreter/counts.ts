@@ -8,6 +8,9 @@ import { OTHER_KEY } from "./probes.ts";
 /** Categories of one exchange that hooks may name; further ones are left out. Far more than any connector has. */
 const MAX_CATEGORIES = 256;
 
+/** Counted things after which a stream or socket is given a reading at once (reference/connectors.md section 1, rule 7). */
+export const MAX_ITEMS = 500;
+
 export class Counts {
   private readonly byCategory = new Map<string, number>();
   /** Keys of map meters that no map names; kept over the whole exchange. */

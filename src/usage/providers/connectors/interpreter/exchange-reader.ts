@@ -4,10 +4,10 @@
  */
 
 import type { ResponseHead } from "../../../../flow/flow.ts";
-import type { ConnectorPart, ConnectorReading, FreeReading, ReadEnd, Reader, ReaderContext, Reading, UnmeasuredReading } from "../../../handler.ts";
+import type { ConnectorPart, ConnectorReading, DeltaSource, FreeReading, ReadEnd, Reader, ReaderContext, Reading, UnmeasuredReading } from "../../../handler.ts";
 import { ATTEMPTED_CATEGORY } from "../definition.ts";
 import type { Hook, HookContext, Predicate } from "../definition.ts";
-import { Counts } from "./counts.ts";
+import { Counts, MAX_ITEMS } from "./counts.ts";
 import { readDims, setDim } from "./dims.ts";
 import type { Dims } from "./dims.ts";
 import { holds } from "./evaluate.ts";
@@ -32,6 +32,7 @@ export class ExchangeReader implements Reader {
   private readonly counts = new Counts();
   private readonly dims = new Map<string, string>();
   private readonly hookContext: HookContext;
+  private readonly source: DeltaSource;
   private body: ResponseBody | undefined;
   private records: RecordBody | undefined;
   private expansion: Expansion | undefined;
@@ -41,6 +42,13 @@ export class ExchangeReader implements Reader {
   constructor(exchange: Exchange, context: Pick<ReaderContext, "isEstimateAllowed">) {
     this.exchange = exchange;
     this.isEstimateAllowed = context.isEstimateAllowed;
+    const { counts } = this;
+    this.source = {
+      get isDue() {
+        return counts.items >= MAX_ITEMS;
+      },
+      take: () => this.takeDelta(),
+    };
     this.hookContext = createHookContext(exchange, this.counts, this.dims, () => this.hasFailed);
     if (exchange.found.route.needsRequest) this.requestData = (chunk) => exchange.requestKeeper.push(chunk);
   }
@@ -163,16 +171,33 @@ export class ExchangeReader implements Reader {
     if (record !== undefined) this.callHook((hook) => hook.onRecord?.(this.hookContext, record));
   }
 
+  /** Of a stream of records. */
+  get deltas(): DeltaSource | undefined {
+    return this.records === undefined ? undefined : this.source;
+  }
+
+  private takeDelta(): readonly Reading[] {
+    return this.hasNothing ? [] : [this.reading("complete")];
+  }
+
+  private get hasNothing(): boolean {
+    return this.counts.isEmpty && !this.hasHookFault;
+  }
+
   private endRecords(end: ReadEnd): readonly Reading[] {
     this.records?.end();
-    return [this.reading(end.kind === "complete" ? "complete" : "partial")];
+    // A stream that brought nothing costs nothing, however it ended.
+    return this.hasNothing ? [this.nothing()] : [this.reading(end.kind === "complete" ? "complete" : "partial")];
+  }
+
+  private nothing(): FreeReading {
+    return { kind: "free", reason: "nothing_billable", route: this.exchange.found.name, ...this.readDims() };
   }
 
   private reading(completeness: "complete" | "partial"): ConnectorReading | FreeReading | UnmeasuredReading {
     const route = this.exchange.found.name;
     if (this.hasHookFault && this.records === undefined) return { kind: "unmeasured", reason: "hook_fault", route };
-    const isFree = this.counts.isEmpty && completeness === "complete" && !this.hasHookFault;
-    if (isFree) return { kind: "free", reason: "nothing_billable", route, ...this.readDims() };
+    if (this.hasNothing && completeness === "complete") return this.nothing();
     const reading: ConnectorReading = {
       kind: "measured",
       completeness: this.hasHookFault ? "partial" : completeness,

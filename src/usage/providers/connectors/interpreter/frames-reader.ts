@@ -3,16 +3,13 @@
  * MAX_ITEMS, at each interval and at the close. The route's meters run once, when the socket has opened.
  */
 
-import type { ConnectorReading, ReadEnd, Reading, SocketMessage, SocketReader } from "../../../handler.ts";
+import type { ConnectorReading, DeltaSource, ReadEnd, Reading, SocketMessage, SocketReader } from "../../../handler.ts";
 import type { HookContext } from "../definition.ts";
-import { Counts } from "./counts.ts";
+import { Counts, MAX_ITEMS } from "./counts.ts";
 import { readDims } from "./dims.ts";
 import type { Exchange } from "./exchange.ts";
 import { createHookContext } from "./hook-context.ts";
 import { runMeters } from "./meters.ts";
-
-/** Counted things after which a stream or socket is given a reading at once (reference/connectors.md section 1, rule 7). */
-export const MAX_ITEMS = 500;
 
 /** Counts with different facts beside them are told apart, up to so many; what is beyond is told without facts. */
 const MAX_GROUPS = 16;
@@ -24,6 +21,7 @@ interface Group {
 }
 
 export class FramesReader implements SocketReader {
+  readonly deltas: DeltaSource;
   private readonly exchange: Exchange;
   /** Of the frame that the hook is shown. */
   private readonly counts = new Counts();
@@ -37,6 +35,13 @@ export class FramesReader implements SocketReader {
   constructor(exchange: Exchange) {
     this.exchange = exchange;
     exchange.head = SWITCHED;
+    const hasMany = (): boolean => this.items >= MAX_ITEMS;
+    this.deltas = {
+      get isDue() {
+        return hasMany();
+      },
+      take: () => this.takeDelta(),
+    };
     this.hookContext = createHookContext(exchange, this.counts, this.dims, () => false);
   }
 
@@ -46,17 +51,17 @@ export class FramesReader implements SocketReader {
 
   serverMessage(message: SocketMessage): readonly Reading[] {
     this.frame("down", message);
-    return this.items < MAX_ITEMS ? [] : this.delta();
-  }
-
-  delta(): readonly Reading[] {
-    this.open();
-    return this.readings("complete");
+    return this.deltas.isDue ? this.deltas.take() : [];
   }
 
   end(end: ReadEnd): readonly Reading[] {
     this.open();
     return this.readings(end.kind === "undecodable" ? "partial" : "complete");
+  }
+
+  private takeDelta(): readonly Reading[] {
+    this.open();
+    return this.readings("complete");
   }
 
   private open(): void {
