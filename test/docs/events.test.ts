@@ -41,7 +41,7 @@ const MODEL_READING: ModelReading = {
   streamed: false,
 };
 
-const CONNECTOR_READING: ConnectorReading = { ...MEASURED, route: "things.read", connectorUsage: { "things.read": 1 } };
+const CONNECTOR_READING: ConnectorReading = { ...MEASURED, route: "things.read", connectorUsage: { "things.read": 1 }, dims: { tool: "read" } };
 
 const builder: EventBuilder = createEventBuilder({ deploymentId: "d", price: () => COST });
 const modelEvent: UsageEvent = builder.build(FACTS, ENDING, MODEL_READING, 0);
