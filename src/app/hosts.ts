@@ -7,8 +7,11 @@ import { createRecognition, type Handler, type HandlerOptions, type Recognition 
 import { StartError } from "./start-error.ts";
 
 /** What the operator chose of single handlers. */
-export function handlerOptions({ gmailQuotaTable, xOwnerUserId, xUrlRule, xIncludes }: Settings): HandlerOptions {
-  return { gmail: { quotaTable: gmailQuotaTable }, x: { ownerUserId: xOwnerUserId, urlRule: xUrlRule, includes: xIncludes } };
+export function handlerOptions({ gmailQuotaTable, xOwnerUserId, xUrlRule, xIncludes, xDeduplicate }: Settings): HandlerOptions {
+  return {
+    gmail: { quotaTable: gmailQuotaTable },
+    x: { ownerUserId: xOwnerUserId, urlRule: xUrlRule, includes: xIncludes, isDeduplicating: xDeduplicate },
+  };
 }
 
 /** Which hosts have their TLS terminated. */

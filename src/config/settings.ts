@@ -164,6 +164,10 @@ export const SETTINGS = {
     ["TALLYMAN_X_INCLUDES", "Connectors", "Which expanded objects of X's answers count: `all`, those of the route's own kind (`same-type`), or `none`."],
     scalar.choice("all", "same-type", "none"), "all",
   ),
+  xDeduplicate: setting(
+    ["TALLYMAN_X_DEDUPLICATE", "Connectors", "Tells reads of X apart by UTC day and credential: `posts.read.unique` beside `posts.read` is what was not read before, and is what is priced."],
+    ON_OFF, "off",
+  ),
 
   drainTimeoutMs: setting(["TALLYMAN_DRAIN_TIMEOUT", "Running", "How long a stop (SIGTERM, `POST /drain`) waits for flows and deliveries."], scalar.duration("0ms", "24h"), "30s"),
   logLevel: setting(["TALLYMAN_LOG_LEVEL", "Running", "Least severe log line that is written."], scalar.choice("trace", "debug", "info", "warn", "error", "fatal", "silent"), "info"),

@@ -118,7 +118,10 @@ export interface Meter {
   readonly category: string;
   readonly count: Expr;
   readonly when?: Predicate;
-  /** Where the ids of what is counted stand ("data.*.id"), for optional de-duplication: `<category>.unique`. */
+  /**
+   * Where the ids of what is counted stand ("data.*.id"), for optional de-duplication: `<category>.unique` is how many of
+   * the count were not counted before on this UTC day for this credential (0 when all were).
+   */
   readonly ids?: Path;
   /** `count` only ever grows for one key (a job id): count the growth since the key was last seen. */
   readonly cumulative?: { readonly key: Path };

@@ -10,6 +10,7 @@ import type { XOptions } from "./x/options.ts";
 
 export type { XOptions } from "./x/options.ts";
 
-export function createX(options: XOptions = {}): Handler {
-  return compileConnectors([defineX(options)]);
+/** `now`: epoch milliseconds. */
+export function createX(options: XOptions = {}, now: () => number = Date.now): Handler {
+  return compileConnectors([defineX(options)], { isDeduplicating: options.isDeduplicating === true, now });
 }

@@ -152,6 +152,54 @@ describe("what an operator may choose", () => {
   });
 });
 
+describe("reads that are told apart", () => {
+  const DAY = 86_400_000;
+
+  function reader(options: XOptions = {}): { readonly read: (target: string, body: unknown, token?: string) => Readonly<Record<string, number>>; readonly tomorrow: () => void } {
+    let nowMs = 20_000 * DAY + DAY / 2;
+    const handler = createX({ isDeduplicating: true, ...options }, () => nowMs);
+    return {
+      read(target, body, token = "b") {
+        const text = typeof body === "string" ? body : JSON.stringify(body);
+        const response = { status: 200, statusText: "", headers: ["content-type", "application/json"], body: text };
+        const exchange = { method: "GET", target, requestHeaders: ["host", "api.x.com", "authorization", `Bearer ${token}`], requestBody: "", response, options: {}, expected: undefined };
+        return Object.assign({}, ...replayExchange(exchange, handler, { jobs: createReplayJobs() }).readings.map(countsOf));
+      },
+      tomorrow: () => void (nowMs += DAY / 2),
+    };
+  }
+
+  it("say how many were not read before on the same day by the same credential", () => {
+    const { read: get, tomorrow } = reader();
+    const page = { data: TWO, includes: { users: [{ id: "1" }], tweets: [{ id: "2" }, { id: "3" }] } };
+    expect(get("/2/tweets?ids=1,2", page)).toEqual({ "posts.read": 4, "posts.read.unique": 3, "users.read": 1, "users.read.unique": 1 });
+    expect(get("/2/tweets?ids=1,2", page)).toEqual({ "posts.read": 4, "posts.read.unique": 0, "users.read": 1, "users.read.unique": 0 });
+    expect(get("/2/tweets/9", { data: { id: "9" } })).toEqual({ "posts.read": 1, "posts.read.unique": 1 });
+    expect(get("/2/tweets/9", { data: { id: "9" } }, "another")).toEqual({ "posts.read": 1, "posts.read.unique": 1 });
+    tomorrow();
+    expect(get("/2/tweets/9", { data: { id: "9" } })).toEqual({ "posts.read": 1, "posts.read.unique": 1 });
+  });
+
+  it("are those of streams too", () => {
+    const { read: get } = reader();
+    const lines = [1, 2, 1].map((id) => JSON.stringify({ data: { id: String(id) }, includes: { users: [{ id: "7" }] } })).join("\r\n");
+    expect(get("/2/tweets/search/stream", `${lines}\r\n`)).toEqual({ "posts.read": 3, "posts.read.unique": 2, "users.read": 3, "users.read.unique": 1 });
+  });
+
+  it("are told in their own category, and not where nothing tells them apart", () => {
+    const { read: get } = reader({ ownerUserId: "7" });
+    expect(get("/2/users/7/tweets", { data: TWO })).toEqual({ owned_reads: 2, "owned_reads.unique": 2 });
+    expect(get("/2/users/8/tweets", { data: TWO })).toEqual({ "posts.read": 2, "posts.read.unique": 2 });
+    expect(get("/2/tweets/counts/recent?query=q", { data: [{ id: "1" }] })).toEqual({ "counts.recent": 1 });
+    expect(get("/2/tweets/analytics?ids=1", { data: TWO })).toEqual({ "analytics.read": 2 });
+    expect(get("/2/tweets/5", { data: { id: "5" }, includes: { media: [{ media_key: "3_1" }], weird: [{ id: "1" }] } })).toEqual({ "posts.read": 1, "posts.read.unique": 1, "media.read": 1, "includes.weird": 1 });
+  });
+
+  it("are told apart only where the operator asks for it", () => {
+    expect(reader({ isDeduplicating: false }).read("/2/tweets/9", { data: { id: "9" } })).toEqual({ "posts.read": 1 });
+  });
+});
+
 describe("an answer that cannot be read", () => {
   const cut = (target: string): Readonly<Record<string, number>> => count({ target, response: '{"data":[{"id":', end: "upstream_aborted" });
 

@@ -15,11 +15,14 @@ import { ExchangeReader } from "./exchange-reader.ts";
 import { Exchange } from "./exchange.ts";
 import { findRoute } from "./find-route.ts";
 import { FramesReader, freeSocket } from "./frames-reader.ts";
+import { createSeenIds } from "./seen-ids.ts";
 import { createConnectorState } from "./state.ts";
 
 export interface CompileOptions {
   /** Epoch milliseconds. Default Date.now. */
   readonly now?: () => number;
+  /** Whether things that have ids are told apart: `<category>.unique` says how many were not counted before on the same UTC day. Default false. */
+  readonly isDeduplicating?: boolean;
 }
 
 /**
@@ -28,8 +31,8 @@ export interface CompileOptions {
  */
 export function compileConnectors(definitions: readonly ConnectorDefinition[], options: CompileOptions = {}): Handler {
   const faults: DefinitionFault[] = [];
-  const { now = Date.now } = options;
-  const memory = { now, state: createConnectorState(now) };
+  const { now = Date.now, isDeduplicating = false } = options;
+  const memory = { now, state: createConnectorState(now), seenIds: isDeduplicating ? createSeenIds({ now }) : undefined };
   const compiled = definitions.map((definition) => compileDefinition(definition, memory, faults));
   const id = definitions[0]?.id ?? "";
   for (const other of definitions) {

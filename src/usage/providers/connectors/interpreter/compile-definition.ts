@@ -8,10 +8,12 @@ import type { DefinitionFault } from "./definition-fault.ts";
 import { compileAlias, parseTemplate } from "./path-template.ts";
 import { createRouteTable } from "./route-table.ts";
 import type { RouteEntry } from "./route-table.ts";
+import type { SeenIds } from "./seen-ids.ts";
 
 /** What the definitions of one connector share. */
 export interface ConnectorMemory {
   readonly state: ConnectorState;
+  readonly seenIds: SeenIds | undefined;
   /** Epoch milliseconds. */
   readonly now: () => number;
 }

@@ -4,6 +4,7 @@ import type { ConnectorDefinition, ConnectorState, Hook, MapMeter, Meter, Predic
 import type { CompiledAlias } from "./path-template.ts";
 import type { ProbePlan } from "./probe-plan.ts";
 import type { RouteTable } from "./route-table.ts";
+import type { SeenIds } from "./seen-ids.ts";
 
 export interface CompiledRoute {
   readonly id: string;
@@ -33,6 +34,8 @@ export interface CompiledDefinition {
   /** Stands for every path that no route has; undefined: they are ignored. */
   readonly unmatched: CompiledRoute | undefined;
   readonly state: ConnectorState;
+  /** undefined: things are not told apart. */
+  readonly seenIds: SeenIds | undefined;
   /** Epoch milliseconds. */
   readonly now: () => number;
 }

@@ -15,6 +15,8 @@ export class Counts {
   private readonly byCategory = new Map<string, number>();
   /** Keys of map meters that no map names; kept over the whole exchange. */
   private readonly unknownKeys = new Set<string>();
+  /** By category: how many of what was counted were counted before today. There only where that is told. */
+  private readonly known = new Map<string, number>();
   private hasEstimate = false;
 
   /** Adds a count; one that is not positive and finite is left out. */
@@ -34,7 +36,14 @@ export class Counts {
   /** Moves the counts of another one here. */
   addAll(other: Counts): void {
     for (const [category, count] of other.byCategory) this.add(category, count, other.hasEstimate);
+    for (const [category, known] of other.known) this.addKnown(category, known);
     other.take();
+  }
+
+  /** `count` things of a category were counted before today; 0 says that it is told. */
+  addKnown(category: string, count: number): void {
+    const before = this.known.get(category);
+    if (before !== undefined || this.known.size < MAX_CATEGORIES) this.known.set(category, (before ?? 0) + count);
   }
 
   addKeys(meter: MapMeter, byKey: ReadonlyMap<string, number>): void {
@@ -68,8 +77,13 @@ export class Counts {
 
   /** Whole numbers, a fraction rounded up, at most 2^53-1; then it begins anew. */
   take(): ConnectorUsage {
-    const usage = Object.fromEntries(Array.from(this.byCategory, ([category, count]) => [category, Math.min(Math.ceil(count), Number.MAX_SAFE_INTEGER)]));
+    const usage: Record<string, number> = Object.fromEntries(Array.from(this.byCategory, ([category, count]) => [category, Math.min(Math.ceil(count), Number.MAX_SAFE_INTEGER)]));
+    for (const [category, known] of this.known) {
+      const count = usage[category];
+      if (count !== undefined) usage[`${category}.unique`] = Math.max(0, count - known);
+    }
     this.byCategory.clear();
+    this.known.clear();
     this.hasEstimate = false;
     return usage;
   }

@@ -23,6 +23,7 @@ import { openRecordBody } from "./record-body.ts";
 import type { RecordBody } from "./record-body.ts";
 import { openResponseBody } from "./response-body.ts";
 import type { ResponseBody } from "./response-body.ts";
+import { watchIds } from "./watch-ids.ts";
 
 export class ExchangeReader implements Reader {
   /** Only there where something asks for the request's body: it is not decoded for nothing. */
@@ -50,6 +51,7 @@ export class ExchangeReader implements Reader {
       take: () => this.takeDelta(),
     };
     this.hookContext = createHookContext(exchange, this.counts, this.dims, () => this.hasFailed);
+    exchange.onId = watchIds(exchange, this.counts, this.dims);
     if (exchange.found.route.needsRequest) this.requestData = (chunk) => exchange.requestKeeper.push(chunk);
   }
 

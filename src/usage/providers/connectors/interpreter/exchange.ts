@@ -29,13 +29,16 @@ export class Exchange implements Evidence {
   isResponseWhole = false;
   responseBytes = 0;
   text: string | undefined;
+  /** Told of the ids of counted things, where the connector tells things apart. */
+  onId: OnId | undefined;
   #account: string | undefined;
 
-  constructor(found: FoundRoute, info: ExchangeInfo, onId?: OnId) {
+  constructor(found: FoundRoute, info: ExchangeInfo) {
     const { route } = found;
     this.found = found;
     this.info = info;
-    this.response = new Probes(route.plan, onId);
+    const isTold = found.definition.seenIds !== undefined;
+    this.response = new Probes(route.plan, isTold ? (source, key, id) => this.onId?.(source, key, id) : undefined);
     this.requestKeeper = new RequestKeeper(route.route.request, getHeader(info.headers, "content-type"), route.requestPlan);
   }
 

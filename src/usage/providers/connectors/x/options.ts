@@ -13,4 +13,9 @@ export interface XOptions {
   readonly urlRule?: "text" | "conservative" | undefined;
   /** Which expanded objects count. Default "all"; "same-type": only those of the route's own category. */
   readonly includes?: "all" | "same-type" | "none" | undefined;
+  /**
+   * Whether reads are told apart by UTC day and credential, as X bills them: `posts.read.unique` beside `posts.read`.
+   * Default false: X calls it a soft guarantee, and the proxy sees only a part of the account's reads.
+   */
+  readonly isDeduplicating?: boolean | undefined;
 }
