@@ -1,0 +1,24 @@
+/** docs/connectors.md names every category and fact that a connector counts or tells, and none that it does not. */
+
+import { describe, expect, it } from "vitest";
+import type { ConnectorDefinition } from "../../src/usage/providers/connectors/definition.ts";
+import { gmailDefinitions } from "../../src/usage/providers/connectors/gmail.ts";
+import { firstCells } from "./markdown-tables.ts";
+
+/** By heading: the definitions, and the names that only their hooks and expansions know. */
+const CONNECTORS: readonly (readonly [heading: string, definitions: readonly ConnectorDefinition[], ofCode: readonly string[]])[] = [
+  ["Gmail", gmailDefinitions("2026-05"), ["recipients", "recipients_unknown", "mcp.tool_calls", "quota_units_attempted", "partial_fields", "batch", "tool"]],
+];
+
+describe("docs/connectors.md", () => {
+  it.each(CONNECTORS)("lists the categories and facts of %s", (heading, definitions, ofCode) => {
+    const names = new Set([...definitions.flatMap(namesOf), ...ofCode]);
+    expect(firstCells("connectors.md", heading).toSorted()).toEqual([...names].toSorted());
+  });
+});
+
+function namesOf({ routes, shared = {} }: ConnectorDefinition): readonly string[] {
+  const meters = [...routes.flatMap((route) => route.meters ?? []), ...Object.values(shared).flat()];
+  const categories = meters.flatMap((meter) => ("category" in meter ? [meter.category] : "each" in meter ? [...Object.values(meter.map), meter.unknown] : []));
+  return [...categories, ...routes.flatMap(({ dims = {} }) => Object.keys(dims))];
+}
