@@ -31,6 +31,11 @@ const PROXY_REQUEST = new Set(["proxy-authorization", "proxy-authenticate"]);
 
 const ATTRIBUTION_PREFIX = "x-tallyman-";
 
+/** A field by which a client says on whose behalf it asks. It never goes upstream. */
+export function isAttribution(lowerName: string): boolean {
+  return lowerName.startsWith(ATTRIBUTION_PREFIX);
+}
+
 /** A request's headers, sorted by whom they are for. */
 export interface SplitRequestHeaders {
   /** What goes upstream, in order. */
@@ -58,7 +63,7 @@ export function splitRequestHeaders(headers: RawHeaders, kept: KeptFields = NOTH
     const name = headers[i] as string;
     const value = headers[i + 1] as string;
     const lower = name.toLowerCase();
-    if (lower.startsWith(ATTRIBUTION_PREFIX)) attribution.push(name, value);
+    if (isAttribution(lower)) attribution.push(name, value);
     else if (kept.framing && lower === "transfer-encoding") forward.push(name, value);
     else if (kept.upgrade && lower === "upgrade") forward.push(name, value);
     else if (kept.upgrade && lower === "connection") forward.push(name, value.trim().toLowerCase() === "upgrade" ? value : "Upgrade");

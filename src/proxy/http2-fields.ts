@@ -21,6 +21,7 @@ import { sensitiveHeaders } from "node:http2";
 
 import type { ResponseHead } from "../flow/flow.ts";
 import { getHeader, type RawHeaders } from "../flow/headers.ts";
+import { isNoTrailer } from "./message-checks.ts";
 
 /** What of a request makes its HTTP/2 head. */
 export interface Http2RequestParts {
@@ -145,9 +146,6 @@ const CONNECTION_SPECIFIC: ReadonlySet<string> = new Set(["connection", "keep-al
 /** Of the connection too (RFC 7540 section 3.2.1): Node throws at it. No fault where it is received: RFC 9113 knows it no more. */
 const HTTP2_SETTINGS = "http2-settings";
 
-/** RFC 9110 section 6.5.1: framing, routing and what the connection owns. */
-const NO_TRAILER: ReadonlySet<string> = new Set([...CONNECTION_SPECIFIC, HTTP2_SETTINGS, "content-length", "host", "te", "trailer"]);
-
 /**
  * RFC 7541 section 7.1: many clients share a session to an origin; what one of them proves itself with must not go into
  * the compression table that the others' fields are matched against.
@@ -242,7 +240,7 @@ function trailerFields(trailers: RawHeaders): string[] {
   for (let i = 0; i + 1 < trailers.length; i += 2) {
     const name = (trailers[i] as string).toLowerCase();
     const value = trailers[i + 1] as string;
-    if (FIELD_NAME.test(name) && !NO_TRAILER.has(name) && !hasForbiddenByte(value)) fields.push(name, value);
+    if (FIELD_NAME.test(name) && !isNoTrailer(name) && !hasForbiddenByte(value)) fields.push(name, value);
   }
   return fields;
 }

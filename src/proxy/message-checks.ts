@@ -7,7 +7,7 @@
  * an upgrade with a body, whose bytes it hands over as those of the new protocol; any bytes in a reason phrase.
  */
 
-import type { RawHeaders } from "../flow/headers.ts";
+import { isAttribution, type RawHeaders } from "../flow/headers.ts";
 
 /** A request head as node:http has parsed it. */
 export interface ParsedRequestHead {
@@ -54,12 +54,15 @@ export function isStatusLine(line: string): boolean {
   return /^HTTP\/1\.[01] [1-9]\d\d(?: [\t\x20-\x7e\x80-\xff]*)?$/.test(line);
 }
 
-/** RFC 9110 section 6.5.1: what frames or routes a message, or belongs to the connection, has no place behind its body. */
+/** RFC 9110 section 6.5.1: what frames or routes a message, belongs to the connection or is for a proxy has no place behind its body. */
 const NO_TRAILER: ReadonlySet<string> = new Set([
   "connection",
   "content-length",
   "host",
+  "http2-settings",
   "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
   "proxy-connection",
   "te",
   "trailer",
@@ -67,9 +70,13 @@ const NO_TRAILER: ReadonlySet<string> = new Set([
   "upgrade",
 ]);
 
+export function isNoTrailer(lowerName: string): boolean {
+  return NO_TRAILER.has(lowerName) || isAttribution(lowerName);
+}
+
 /** The trailers without those that a peer could take for fields of the head. */
 export function safeTrailers(trailers: RawHeaders): RawHeaders {
-  const isLeftOut = (i: number): boolean => NO_TRAILER.has((trailers[i - (i % 2)] as string).toLowerCase());
+  const isLeftOut = (i: number): boolean => isNoTrailer((trailers[i - (i % 2)] as string).toLowerCase());
   return trailers.some((_, i) => isLeftOut(i)) ? trailers.filter((_, i) => !isLeftOut(i)) : trailers;
 }
 
