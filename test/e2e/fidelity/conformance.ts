@@ -1,8 +1,8 @@
-/** The conformance tables, run through one engine per combination of HTTP versions. */
+/** The conformance tables, run through one engine per combination of HTTP versions. Each combination has a test file of its own, so that they run side by side. */
 
 import { afterAll, beforeAll, describe, it } from "vitest";
 
-import { COMBINATIONS, startStage, type Combination, type Row, type Stage } from "./harness.ts";
+import { startStage, type Combination, type Row, type Stage } from "./harness.ts";
 import { REQUEST_ROWS } from "./rows-requests.ts";
 import { RESPONSE_ROWS } from "./rows-responses.ts";
 import { EXCHANGE_ROWS } from "./rows-exchanges.ts";
@@ -13,31 +13,34 @@ import { HOSTILE_RESPONSE_ROWS } from "./rows-hostile-responses.ts";
 import { hostileClient, hostileRequest, hostileResponse, hostileUpstream } from "./run-hostile.ts";
 import { runMessageRow } from "./run-message.ts";
 
-describe.each(COMBINATIONS)("%s", (combination) => {
-  let stage: Stage;
-  beforeAll(async () => {
-    stage = await startStage(combination);
-  });
-  afterAll(() => stage.close());
+/** Declares the tests of one combination. */
+export function testConformance(combination: Combination): void {
+  describe(`${combination}, client to upstream`, () => {
+    let stage: Stage;
+    beforeAll(async () => {
+      stage = await startStage(combination);
+    });
+    afterAll(() => stage.close());
 
-  describe("a request", () => {
-    it.each(rowsOf(REQUEST_ROWS, combination))("$name", (row) => runMessageRow(row, stage));
+    describe("a request", () => {
+      it.each(rowsOf(REQUEST_ROWS, combination))("$name", (row) => runMessageRow(row, stage));
+    });
+    describe("a response", () => {
+      it.each(rowsOf(RESPONSE_ROWS, combination))("$name", (row) => runMessageRow(row, stage));
+    });
+    describe("an exchange", () => {
+      it.each(rowsOf([...EXCHANGE_ROWS, ...TARGET_ROWS], combination))("$name", ({ run }) => inRow(stage, run));
+    });
+    describe("what must not get through, of a client that", () => {
+      const clients = combination.startsWith("h1") ? HOSTILE_REQUEST_ROWS.map(hostileRequest) : HOSTILE_CLIENT_ROWS.map(hostileClient);
+      it.each(clients)("$name", ({ run }) => run(stage));
+    });
+    describe("what must not get through, of an upstream that", () => {
+      const upstreams = combination.endsWith("h1") ? HOSTILE_RESPONSE_ROWS.map(hostileResponse) : HOSTILE_UPSTREAM_ROWS.map(hostileUpstream);
+      it.each(upstreams)("$name", ({ run }) => run(stage));
+    });
   });
-  describe("a response", () => {
-    it.each(rowsOf(RESPONSE_ROWS, combination))("$name", (row) => runMessageRow(row, stage));
-  });
-  describe("an exchange", () => {
-    it.each(rowsOf([...EXCHANGE_ROWS, ...TARGET_ROWS], combination))("$name", ({ run }) => inRow(stage, run));
-  });
-  describe("what must not get through, of a client that", () => {
-    const clients = combination.startsWith("h1") ? HOSTILE_REQUEST_ROWS.map(hostileRequest) : HOSTILE_CLIENT_ROWS.map(hostileClient);
-    it.each(clients)("$name", ({ run }) => run(stage));
-  });
-  describe("what must not get through, of an upstream that", () => {
-    const upstreams = combination.endsWith("h1") ? HOSTILE_RESPONSE_ROWS.map(hostileResponse) : HOSTILE_UPSTREAM_ROWS.map(hostileUpstream);
-    it.each(upstreams)("$name", ({ run }) => run(stage));
-  });
-});
+}
 
 function rowsOf<Each extends { on?: readonly Combination[] }>(rows: readonly Each[], combination: Combination): Each[] {
   return rows.filter(({ on }) => on === undefined || on.includes(combination));

@@ -13,10 +13,8 @@ import { lines } from "./message.ts";
 import type { Asked, Client, Version } from "./peers.ts";
 import { startUpstream, type Accepted, type Script, type Upstream } from "./upstream.ts";
 
-export type Combination = "h1→h1" | "h2→h1" | "h1→h2" | "h2→h2";
-
 /** Downstream → upstream. */
-export const COMBINATIONS: readonly Combination[] = ["h1→h1", "h2→h1", "h1→h2", "h2→h2"];
+export type Combination = "h1→h1" | "h2→h1" | "h1→h2" | "h2→h2";
 
 export interface Stage {
   readonly combination: Combination;

@@ -51,7 +51,7 @@ export const REQUEST_ROWS: readonly MessageRow[] = [
   {
     name: "loses trailers that would route it or speak for its connection, had they stood in its head",
     on: ["h1→h1", "h1→h2"],
-    request: `${lines("POST /x HTTP/1.1", HOST, CHUNKED)}${chunks("abc")}${lastChunk("X-Sum: 7", "Host: evil.example.net", "Keep-Alive: timeout=5", "TE: gzip", "X-End: 1")}`,
+    request: `${lines("POST /x HTTP/1.1", HOST, CHUNKED)}${chunks("abc")}${lastChunk("X-Sum: 7", "Host: evil.example.net", "Keep-Alive: timeout=5", "TE: gzip", "Proxy-Authorization: Basic eDp5", "X-Tallyman-Agent-Id: a", "X-End: 1")}`,
     atUpstream: `${lines("POST /x HTTP/1.1", HOST, CHUNKED)}${chunks("abc")}${lastChunk("X-Sum: 7", "X-End: 1")}`,
   },
   { name: "keeps TE: trailers", request: lines("GET / HTTP/1.1", HOST, "TE: trailers") },
