@@ -14,6 +14,8 @@ import { openStage, settled, type Stage } from "../support/stage.ts";
 import { until } from "../support/until.ts";
 import { startSocketServer, type SocketServer } from "../support/websocket-wire.ts";
 
+/** Nobody listens there. */
+const DEAD_HOST = "hooks.slack-gov.com";
 const SOCKET_HOST = "wss-primary.slack.com";
 const HTTP_HOSTS = ["slack.com", "acme.slack.com", "files.slack.com", "hooks.slack.com", "mcp.slack.com"];
 
@@ -35,7 +37,7 @@ beforeAll(async () => {
   await writeFile(roots, tls.ca);
   program = await stage.start({
     TALLYMAN_UPSTREAM_CA_FILE: roots,
-    TALLYMAN_CONNECT_TO: [...HTTP_HOSTS.map((host) => `${host}:443:127.0.0.1:${slack.port}`), `${SOCKET_HOST}:443:127.0.0.1:${sockets.port}`].join(","),
+    TALLYMAN_CONNECT_TO: [...HTTP_HOSTS.map((host) => `${host}:443:127.0.0.1:${slack.port}`), `${SOCKET_HOST}:443:127.0.0.1:${sockets.port}`, `${DEAD_HOST}:443:127.0.0.1:1`].join(","),
     TALLYMAN_LOG_LEVEL: "debug",
   });
   clients = slackClients(program);
@@ -161,6 +163,15 @@ describe("calls without a client of Slack's", () => {
       ["response_urls.post", { "messages.updated": 1 }],
       ["webhooks.other", { "requests.unmatched": 1 }],
     ]);
+  });
+
+  it("says nothing of the path where the host cannot be reached", async () => {
+    const events = await eventsOf(async () => {
+      const response = await clients.fetch(`https://${DEAD_HOST}/services/T0/B0/${SAID.hookPath}`, { method: "POST", body: "{}" });
+      expect(response.status).toBe(502);
+      expect(await response.text()).not.toContain(SAID.hookPath);
+    });
+    expect(counts(events)).toEqual([]);
   });
 
   it("counts a download and its bytes", async () => {

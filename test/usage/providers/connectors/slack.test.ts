@@ -1,4 +1,5 @@
 import { WebClient } from "@slack/web-api";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
 import { createSlack, slackDefinitions } from "../../../../src/usage/providers/connectors/slack.ts";
@@ -78,6 +79,29 @@ function totals(told: readonly ToldReading[]): Readonly<Record<string, number>> 
   for (const { reading } of told) for (const [category, count] of Object.entries(countsOf(reading))) sums[category] = (sums[category] ?? 0) + count;
   return sums;
 }
+
+describe("a secret in a path, a query or a form", () => {
+  const hosts = ["slack.com", "acme.slack.com", "files.slack.com", "hooks.slack.com", "wss-primary.slack.com", "mcp.slack.com"];
+  const places = ["/api", "/api/chat.postMessage", "/api/oauth.v2.access", "/upload/v1", "/files-pri", "/services/T0", "/triggers", "/actions", "/link", "/mcp", ""];
+  const secret = fc.stringMatching(/^[A-Za-z][A-Za-z0-9-]{19,40}$/).map((text) => `x${text}`);
+
+  it("is in no name and in no reading", () => {
+    fc.assert(
+      fc.property(fc.constantFrom(...hosts), fc.constantFrom(...places), fc.array(secret, { minLength: 1, maxLength: 4 }), secret, fc.constantFrom("GET", "POST"), (host, place, segments, token, method) => {
+        const path = [place, ...segments].join("/");
+        const headers = ["content-type", "application/x-www-form-urlencoded"];
+        const opened = slack.open({ host, port: 443, protocol: "http", method, path, query: `token=${token}`, headers }, { isEstimateAllowed: true, jobs: createReplayJobs() });
+        const { reader } = opened;
+        reader?.requestData?.(Buffer.from(`token=${token}&text=${token}&users=${token}`));
+        reader?.requestEnd?.();
+        reader?.response({ status: 200, statusText: "OK", headers: ["content-type", "application/json"] });
+        reader?.push(Buffer.from(JSON.stringify({ ok: true, upload_url: `https://files.slack.com/upload/v1/${token}`, access_token: token })));
+        const said = JSON.stringify([opened.api, opened.operation, reader?.end({ kind: "complete" })]);
+        for (const text of [token, ...segments]) expect(said).not.toContain(text);
+      }),
+    );
+  });
+});
 
 describe("Slack's hosts", () => {
   it("are not those of its own client, whose connections pass as tunnels", () => {
