@@ -54,15 +54,15 @@ function isEmptyLine(bytes: Buffer, at: number): boolean {
 interface ListScan {
   readonly text: string;
   at: number;
-  /** Words outside of angle brackets: a display name, a group's name or a bare address. */
-  words: string;
+  /** Words outside of angle brackets: a display name, a group's name or a bare address. " " between them. */
+  words: string[];
   /** What the angle brackets of this mailbox hold. */
   angle: string | undefined;
 }
 
 /** Adds the addresses of one list. False: it is none. */
 function addAddresses(text: string, addresses: Set<string>): boolean {
-  const scan: ListScan = { text, at: 0, words: "", angle: undefined };
+  const scan: ListScan = { text, at: 0, words: [], angle: undefined };
   while (scan.at < text.length) {
     const char = text[scan.at];
     // ";" ends a group; some clients write it between mailboxes.
@@ -71,7 +71,7 @@ function addAddresses(text: string, addresses: Set<string>): boolean {
       scan.at++;
     } else if (char === ":") {
       // What stands before is the name of a group.
-      scan.words = "";
+      scan.words = [];
       scan.at++;
     } else if (char === "<") {
       if (!readAngle(scan)) return false;
@@ -91,29 +91,29 @@ const SPACE = /\s+/y;
 function readWord(scan: ListScan): boolean {
   if (scan.text[scan.at] === "(") return skipComment(scan);
   if (take(scan, SPACE) !== undefined) {
-    if (!scan.words.endsWith(" ")) scan.words += " ";
+    if (scan.words.at(-1) !== " ") scan.words.push(" ");
     return true;
   }
   if (take(scan, ENCODED_WORD) !== undefined) {
-    scan.words += "?";
+    scan.words.push("?");
     return true;
   }
   const word = take(scan, QUOTED) ?? take(scan, LITERAL) ?? take(scan, PLAIN);
   if (word === undefined) return false;
-  scan.words += word.replaceAll(/\s/g, "_");
+  scan.words.push(word.replaceAll(/\s/g, "_"));
   return true;
 }
 
 /** `<address>`, or `<@route,@route:address>` (RFC 5322 section 4.4). */
 function readAngle(scan: ListScan): boolean {
   if (scan.angle !== undefined) return false;
-  const inside: ListScan = { text: scan.text, at: scan.at + 1, words: "", angle: undefined };
+  const inside: ListScan = { text: scan.text, at: scan.at + 1, words: [], angle: undefined };
   for (let char = inside.text[inside.at]; char !== ">"; char = inside.text[inside.at]) {
-    if (char === ":") inside.words = "";
-    if (char === ":" || (char === "," && inside.words.startsWith("@"))) inside.at++;
+    if (char === ":") inside.words = [];
+    if (char === ":" || (char === "," && inside.words[0]?.startsWith("@") === true)) inside.at++;
     else if (!readWord(inside)) return false;
   }
-  scan.angle = inside.words;
+  scan.angle = inside.words.join("");
   scan.at = inside.at + 1;
   return true;
 }
@@ -147,9 +147,9 @@ const ADDRESS = /^(.+)@([^@]+)$/;
 const PLAIN_QUOTED = /^"([^"\\(),:;<>@[\]\s]+)"$/;
 
 function endMailbox(scan: ListScan, addresses: Set<string>): boolean {
-  const text = (scan.angle ?? scan.words).trim();
+  const text = (scan.angle ?? scan.words.join("")).trim();
   const isEmpty = scan.angle === undefined && text === "";
-  scan.words = "";
+  scan.words = [];
   scan.angle = undefined;
   // Empty members are allowed (RFC 5322 section 4.4), and an empty group is one.
   if (isEmpty) return true;

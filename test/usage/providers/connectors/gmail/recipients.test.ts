@@ -91,6 +91,6 @@ describe("the recipients of a message", () => {
 
   it("take any text, in time that is linear in it", () => {
     fc.assert(fc.property(fc.string({ unit: fc.constantFrom(..."<>()\"\\,;:@.[] \ta="), maxLength: 60 }), (list) => void count(`To: ${list}\r\n\r\n`)), { numRuns: 2000 });
-    for (const unit of ["(", "<", '"', "=?", "a@b ", ".", " .", "[", "\\", "@", "a,", "=?a?q?", "(c) ", "( ", "\r\n ", ":"]) count(`To: ${unit.repeat(120_000 / unit.length)}\r\n\r\n`);
+    for (const unit of ["(", "<", '"', "=?", "a@b ", ".", " .", "[", "\\", "@", "a,", "=?a?q?", "(c) ", "( ", "\r\n ", ":", " .", "<@a,"]) count(`To: ${unit.repeat(120_000 / unit.length)}\r\n\r\n`);
   });
 });
