@@ -238,21 +238,33 @@ describe("a stream through the program", () => {
     expect(total(events, "posts.read")).toBe(1200);
     expect(total(events, "users.read")).toBe(1200);
     expect(new Set(events.map(({ data }) => data.flow_id)).size).toBe(1);
+    expect(new Set(events.map(({ id }) => id)).size).toBe(events.length);
     expect(new Set(events.map(({ data }) => data.route))).toEqual(new Set(["search.stream"]));
+    // 2400 things, and an event for each 500 or a little more: they are read in pieces.
+    expect(events.map(({ data }) => data.sequence)).toEqual(events.map((_, index) => index));
+    expect(events.length).toBeGreaterThan(1);
+    expect(events.length).toBeLessThanOrEqual(5);
   });
 
-  it("is counted as far as it came when it breaks off", async () => {
+  it("is counted while it goes on, and as far as it came when it breaks off", async () => {
     const events = await eventsOf(async () => {
       const { seen } = await open();
       const stream = await x.stream();
+      const before = connectorEvents().length;
+      const open500 = (): number => total(connectorEvents().slice(before), "posts.read");
+      for (let index = 0; index < 520; index++) stream.send({ data: post(index) });
+      await until(() => open500() >= 500, "the first event of a stream that is open", 60_000);
       for (let index = 0; index < 3; index++) stream.send({ data: post(index) });
-      await until(() => seen.length === 3, "the client to have every post");
+      await until(() => open500() === 523, "the event of the interval", 60_000);
+      stream.send({ data: post(1) });
+      await until(() => seen.length === 524, "the client to have every post");
       stream.breakOff();
       await until(() => stream.isClosed, "the stream to be over");
     });
-    expect(total(events, "posts.read")).toBe(3);
+    expect(total(events, "posts.read")).toBe(524);
     expect(events.at(-1)!.data.completeness).toBe("partial");
-  });
+    expect(events.slice(0, -1).every(({ data }) => data.completeness === "complete")).toBe(true);
+  }, 150_000);
 
   it("is over at X when its client goes away", async () => {
     const events = await eventsOf(async () => {
