@@ -39,6 +39,8 @@ export interface NdjsonReader {
   end(): void;
   /** True after `end` when the last line lacked its end: it may be cut. */
   readonly endedInsideLine: boolean;
+  /** Lines so far that were no JSON: a last line that was cut is one. Blank lines, those that begin as `null` does and those that were too long are not. */
+  readonly badLines: number;
 }
 
 const DEFAULT_MAX_LINE_BYTES = 1024 * 1024;
@@ -60,6 +62,8 @@ const openParser: (options: { readonly strict: boolean; readonly maxLength: numb
 
 class RecordReader implements NdjsonReader {
   endedInsideLine = false;
+  private lines = 0;
+  private records = 0;
   private readonly options: NdjsonReaderOptions;
   private readonly maxLineBytes: number;
   private readonly parser: Duplex;
@@ -76,9 +80,16 @@ class RecordReader implements NdjsonReader {
     this.options = options;
     this.maxLineBytes = options.maxLineBytes ?? DEFAULT_MAX_LINE_BYTES;
     this.parser = openParser({ strict: false, maxLength: this.maxLineBytes, skipOverflow: true });
-    this.parser.on("data", (record: unknown) => this.guard(() => this.options.onRecord(record)));
+    this.parser.on("data", (record: unknown) => {
+      this.records++;
+      this.guard(() => this.options.onRecord(record));
+    });
     // No input leads here. Without a listener a fault of the package would end the process.
     this.parser.on("error", () => this.close());
+  }
+
+  get badLines(): number {
+    return this.lines - this.records;
   }
 
   push(chunk: Uint8Array): void {
@@ -108,7 +119,7 @@ class RecordReader implements NdjsonReader {
       } else if (!hasRecord(slice, lineStart, at)) {
         this.write(slice.subarray(runStart, lineStart));
         runStart = at + 1;
-      }
+      } else this.lines++;
       lineStart = at + 1;
     }
     this.write(slice.subarray(runStart, lineStart));
@@ -133,6 +144,7 @@ class RecordReader implements NdjsonReader {
     const line = this.held.subarray(0, this.heldBytes);
     this.heldBytes = 0;
     if (!hasRecord(line, 0, line.length)) return;
+    this.lines++;
     this.write(line);
     this.write(LINE_END);
   }

@@ -61,6 +61,17 @@ describe("an NDJSON reader", () => {
     for (const chunks of splits(Buffer.from(STREAM))) expect(read(chunks).seen, String(chunks[0]?.length)).toEqual(RECORDS);
   });
 
+  it("tells how many lines were no JSON, wherever the stream is cut; blank, null and long ones are not", () => {
+    const text = ["1\n", "oh\n", "{\n", "\n", "null\n", `${LONG}\n`, "{} x\r\n", "2\n", '{"cu'].join("");
+    for (const chunks of splits(Buffer.from(text))) {
+      const reader = open([]);
+      for (const chunk of chunks) reader.push(chunk);
+      expect(reader.badLines, String(chunks[0]?.length)).toBe(3);
+      reader.end();
+      expect(reader.badLines, String(chunks[0]?.length)).toBe(4);
+    }
+  });
+
   it("reports inside push and inside end, also in a later turn of the loop", async () => {
     const seen: unknown[] = [];
     const reader = open(seen);

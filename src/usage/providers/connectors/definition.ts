@@ -290,4 +290,6 @@ export const MAX_REQUEST_BYTES = 4 * 1024 * 1024;
 
 /** Counted by the interpreter itself. */
 export const UNMATCHED_CATEGORY = "requests.unmatched";
+/** Lines of a stream that were no JSON, a cut one among them. It has no price. */
+export const BAD_LINES_CATEGORY = "_bad_lines";
 export const ATTEMPTED_CATEGORY = "attempted";

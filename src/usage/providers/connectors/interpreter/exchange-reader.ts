@@ -5,7 +5,7 @@
 
 import type { ResponseHead } from "../../../../flow/flow.ts";
 import type { ConnectorPart, ConnectorReading, DeltaSource, FreeReading, ReadEnd, Reader, ReaderContext, Reading, UnmeasuredReading } from "../../../handler.ts";
-import { ATTEMPTED_CATEGORY } from "../definition.ts";
+import { ATTEMPTED_CATEGORY, BAD_LINES_CATEGORY } from "../definition.ts";
 import type { Hook, HookContext, Predicate } from "../definition.ts";
 import { Counts, MAX_ITEMS } from "./counts.ts";
 import { readDims, setDim } from "./dims.ts";
@@ -37,6 +37,7 @@ export class ExchangeReader implements Reader {
   private body: ResponseBody | undefined;
   private records: RecordBody | undefined;
   private expansion: Expansion | undefined;
+  private toldBadLines = 0;
   private hasFailed = false;
   private hasHookFault = false;
 
@@ -192,6 +193,14 @@ export class ExchangeReader implements Reader {
     return this.hasNothing ? [this.nothing()] : [this.reading(end.kind === "complete" ? "complete" : "partial")];
   }
 
+  /** Beside other counts only: a line that was cut is nothing to be told of by itself. */
+  private countBadLines(): void {
+    const badLines = this.records?.badLines ?? 0;
+    if (this.counts.isEmpty) return;
+    this.counts.add(BAD_LINES_CATEGORY, badLines - this.toldBadLines);
+    this.toldBadLines = badLines;
+  }
+
   private nothing(): FreeReading {
     return { kind: "free", reason: "nothing_billable", route: this.exchange.found.name, ...this.readDims() };
   }
@@ -200,6 +209,7 @@ export class ExchangeReader implements Reader {
     const route = this.exchange.found.name;
     if (this.hasHookFault && this.records === undefined) return { kind: "unmeasured", reason: "hook_fault", route };
     if (this.hasNothing && completeness === "complete") return this.nothing();
+    this.countBadLines();
     const reading: ConnectorReading = {
       kind: "measured",
       completeness: this.hasHookFault ? "partial" : completeness,

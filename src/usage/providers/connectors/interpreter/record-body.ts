@@ -10,6 +10,8 @@ export interface RecordBody {
   push(chunk: Uint8Array): void;
   /** A last record that lacks its end is left out where it is cut. */
   end(): void;
+  /** Lines so far that were no JSON. Of events this is not told: they may be texts. */
+  readonly badLines: number;
 }
 
 /** A larger event is left out, with all that follow it in the stream. */
@@ -26,24 +28,34 @@ export function openRecordBody(kind: "ndjson" | "sse", probes: Probes, onRecord:
     onRecord(record);
   };
   if (kind === "sse") {
-    return createSseReader({
+    const events = createSseReader({
       maxEventChars: MAX_EVENT_CHARS,
       onEvent({ data }) {
         const record = parseRecord(data);
         if (record !== undefined) take(record);
       },
     });
+    return { push: (chunk) => events.push(chunk), end: () => events.end(), badLines: 0 };
   }
-  return createNdjsonReader({ onRecord: take, onLongLine: () => longRecord(probes, onRecord) });
+  let badLongLines = 0;
+  const lines = createNdjsonReader({ onRecord: take, onLongLine: () => longRecord(probes, onRecord, () => void badLongLines++) });
+  return {
+    push: (chunk) => lines.push(chunk),
+    end: () => lines.end(),
+    get badLines() {
+      return lines.badLines + badLongLines;
+    },
+  };
 }
 
-function longRecord(probes: Probes, onRecord: (record: unknown) => void): LongLine {
+function longRecord(probes: Probes, onRecord: (record: unknown) => void, onBadLine: () => void): LongLine {
   probes.clear();
   const walk = createJsonWalk(probes);
   return {
     push: (chunk) => walk.push(chunk),
     end() {
       if (walk.end()) onRecord(undefined);
+      else onBadLine();
     },
   };
 }
