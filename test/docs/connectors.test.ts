@@ -3,11 +3,13 @@
 import { describe, expect, it } from "vitest";
 import type { ConnectorDefinition } from "../../src/usage/providers/connectors/definition.ts";
 import { gmailDefinitions } from "../../src/usage/providers/connectors/gmail.ts";
+import { slackDefinitions } from "../../src/usage/providers/connectors/slack.ts";
 import { firstCells } from "./markdown-tables.ts";
 
 /** By heading: the definitions, and the names that only their hooks and expansions know. */
 const CONNECTORS: readonly (readonly [heading: string, definitions: readonly ConnectorDefinition[], ofCode: readonly string[]])[] = [
   ["Gmail", gmailDefinitions("2026-05"), ["recipients", "recipients_unknown", "mcp.tool_calls", "quota_units_attempted", "partial_fields", "batch", "tool"]],
+  ["Slack", slackDefinitions, ["files.uploaded", "files.upload_bytes", "events.received", "mcp.tool_calls", "targets", "via", "type", "retry", "tool"]],
 ];
 
 describe("docs/connectors.md", () => {
