@@ -122,8 +122,10 @@ class PartReader implements MultipartReader {
   private held: Buffer = LINE_END;
   /** The first byte of what is held ends the head and is no content. */
   private startsAtLineEnd = false;
-  private headText = "";
-  private lineStart = 0;
+  /** Whole lines of the head, then what there is of the next one. */
+  private lines: string[] = [];
+  private line = "";
+  private headBytes = 0;
   private sink: PartSink | undefined;
   private isPartOpen = false;
   private needsMore = false;
@@ -150,7 +152,7 @@ class PartReader implements MultipartReader {
 
   end(): boolean {
     this.held = Buffer.alloc(0);
-    this.headText = "";
+    this.forgetHead();
     this.endPart(false);
     return this.state === "done" && !this.isBroken;
   }
@@ -172,15 +174,17 @@ class PartReader implements MultipartReader {
   private readHead(bytes: Buffer, at: number): number {
     const lineFeed = bytes.indexOf(LF, at);
     const to = lineFeed === -1 ? bytes.length : lineFeed + 1;
-    if (this.headText.length + to - at > this.maxHeadBytes) {
+    this.headBytes += to - at;
+    if (this.headBytes > this.maxHeadBytes) {
       this.isBroken = true;
       this.needsMore = true;
       return bytes.length;
     }
-    this.headText += bytes.toString("latin1", at, to);
+    this.line += bytes.toString("latin1", at, to);
     if (lineFeed === -1) return to;
-    const line = this.headText.slice(this.lineStart);
-    this.lineStart = this.headText.length;
+    const { line } = this;
+    this.lines.push(line);
+    this.line = "";
     if (line !== "\n" && line !== "\r\n") return to;
     this.beginPart();
     // An empty part may have its delimiter right here: the line's end is the delimiter's.
@@ -188,13 +192,18 @@ class PartReader implements MultipartReader {
   }
 
   private beginPart(): void {
-    const headers = parseHead(this.headText);
-    this.headText = "";
-    this.lineStart = 0;
+    const headers = parseHead(this.lines.join(""));
+    this.forgetHead();
     this.state = "content";
     this.startsAtLineEnd = true;
     this.sink = this.onPart(headers);
     this.isPartOpen = true;
+  }
+
+  private forgetHead(): void {
+    this.lines = [];
+    this.line = "";
+    this.headBytes = 0;
   }
 
   private readContent(bytes: Buffer, at: number): number {
