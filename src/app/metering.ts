@@ -38,6 +38,7 @@ export function buildMeter(parts: Parts, { counters, metrics, tracker, feed, tok
       deploymentId: store.deploymentId,
       hasCanonicalTokens: settings.canonicalTokens,
       price: (facts, reading, usage) => priceReading(prices, facts, reading, usage),
+      priceConnector: (facts, reading) => priceConnectorReading(prices, facts, reading),
     }),
     store,
     counters,
@@ -134,4 +135,10 @@ export function priceReading(prices: PriceBook, ...[facts, reading, usage]: Para
   if (reading.statedCost === undefined) return own;
   const { amount, currency } = reading.statedCost;
   return { amount, currency, source: "provider", price_version: prices.version, ...(own === null ? {} : { list_amount: own.amount }) };
+}
+
+/** What a connector reading costs at list price. */
+export function priceConnectorReading(prices: PriceBook, ...[facts, reading]: Parameters<NonNullable<Parameters<typeof createEventBuilder>[0]["priceConnector"]>>): UsageEvent["data"]["cost"] {
+  const { route, connectorUsage: usage, parts } = reading;
+  return prices.priceConnector({ connector: facts.meter, route, usage, parts, atMs: facts.startedAtMs });
 }

@@ -14,7 +14,7 @@ export async function loadPrices(options: Pick<AppOptions, "settings" | "prices"
   const where = pricesFile === undefined ? "the option prices" : `TALLYMAN_PRICES_FILE (${pricesFile})`;
   try {
     const overridesJson: unknown = pricesFile === undefined ? options.prices : JSON.parse(await readFile(pricesFile, "utf8"));
-    return createPriceBook({ overridesJson, onFault });
+    return createPriceBook({ overridesJson, connectorProfile: options.settings.connectorPrices, onFault });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new StartError("prices_invalid", `${where} is not valid: ${reason}`, { cause: error, isWrongSetting: true });

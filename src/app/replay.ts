@@ -5,7 +5,7 @@ import type { Logger } from "pino";
 import type { Settings } from "../config/settings.ts";
 import { createEstimator, createEventBuilder, createHandlers, createTokenizer, replayEvents, type UsageEvent } from "../usage/index.ts";
 import { handlerOptions, hostTable, recognition } from "./hosts.ts";
-import { attributed, priceReading } from "./metering.ts";
+import { attributed, priceConnectorReading, priceReading } from "./metering.ts";
 import { loadPrices } from "./prices.ts";
 
 export interface Replayer {
@@ -36,6 +36,7 @@ export async function createReplayer({ settings, logger, now }: ReplayerOptions)
           deploymentId: "replay",
           hasCanonicalTokens: settings.canonicalTokens,
           price: (facts, reading, usage) => priceReading(prices, facts, reading, usage),
+          priceConnector: (facts, reading) => priceConnectorReading(prices, facts, reading),
         }),
         estimator: createEstimator({ tokenizer, isEstimateAllowed: settings.estimate, hasCanonicalTokens: settings.canonicalTokens, logger }),
         isEstimateAllowed: settings.estimate,

@@ -148,6 +148,10 @@ export const SETTINGS = {
     ON_OFF, "off",
   ),
 
+  connectorPrices: setting(
+    ["TALLYMAN_CONNECTOR_PRICES", "Connectors", "Where sources disagree about what a connector charges: `list` takes the likeliest price, `strict` the dearest. Counts do not depend on it."],
+    scalar.choice("list", "strict"), "list",
+  ),
   gmailQuotaTable: setting(
     ["TALLYMAN_GMAIL_QUOTA_TABLE", "Connectors", "Which of Google's tables the quota units of Gmail calls are taken from: the one since 2026-05-01 (`2026-05`) or the one before (`legacy`)."],
     scalar.choice("2026-05", "legacy"), "2026-05",

@@ -8,7 +8,7 @@ import { getHeader, type RawHeaders } from "../flow/headers.ts";
 import type { Attribution } from "./attribution.ts";
 import { canonicalUsage, totalsOf, type ModelUsage } from "./categories.ts";
 import type { EventCost, UsageEvent } from "./event-types.ts";
-import type { Reading } from "./handler.ts";
+import type { ConnectorReading, Reading } from "./handler.ts";
 
 /** Facts of a flow that every event of it repeats. */
 export interface FlowFacts {
@@ -50,6 +50,8 @@ export interface EventBuilderOptions {
   readonly hasCanonicalTokens?: boolean;
   /** The price of a model reading, or null where a model or a category has none. */
   readonly price: (facts: FlowFacts, reading: Reading, usage: ModelUsage) => EventCost | null;
+  /** The price of a connector reading, likewise. Default: none has one. */
+  readonly priceConnector?: (facts: FlowFacts, reading: ConnectorReading) => EventCost | null;
 }
 
 export function createEventBuilder(options: EventBuilderOptions): EventBuilder {
@@ -99,7 +101,7 @@ export function createEventBuilder(options: EventBuilderOptions): EventBuilder {
           usage: "connectorUsage" in reading ? reading.connectorUsage : {},
           ...("dims" in reading && reading.dims !== undefined ? { dims: reading.dims } : {}),
           ...outcome,
-          cost: null,
+          cost: "connectorUsage" in reading ? (options.priceConnector?.(facts, reading) ?? null) : null,
           ...timing,
         },
       };

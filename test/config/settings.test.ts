@@ -10,7 +10,7 @@ const CONTRACT = `HOST PORT ADMIN_HOST ADMIN_PORT ADMIN_TOKEN PROXY_TOKENS ALLOW
   DURABILITY ESTIMATE CANONICAL_TOKENS INCLUDE_USAGE PENDING_FILE DRAIN_TIMEOUT LOG_LEVEL LOG_FORMAT`;
 
 /** Choices of single connectors, which the contract leaves open. */
-const CONNECTORS = "GMAIL_QUOTA_TABLE X_OWNER_USER_ID X_URL_RULE X_INCLUDES X_DEDUPLICATE";
+const CONNECTORS = "CONNECTOR_PRICES GMAIL_QUOTA_TABLE X_OWNER_USER_ID X_URL_RULE X_INCLUDES X_DEDUPLICATE";
 
 describe("the table of settings", () => {
   it("has exactly the variables of the contract and those of the connectors, each once", () => {

@@ -10,11 +10,13 @@
 
 import { createHash } from "node:crypto";
 import type { ModelUsage } from "../categories.ts";
+import { createConnectorPriceBook } from "./connector-price-book.ts";
+import type { ConnectorPriceProfile, ConnectorPriceQuery } from "./connector-price-book.ts";
 import { createListPrices, LIST_PRICES_VERSION } from "./list-prices.ts";
 import { modelNameCandidates } from "./model-name.ts";
 import { formatUsd } from "./money.ts";
 import { deriveRates, OWN_MODELS, OWN_PRICES_DATE, tokenFactor } from "./own-prices.ts";
-import { findPriceEntry, ratesOfEntry, readPriceEntries } from "./price-entry.ts";
+import { findPriceEntry, ratesOfEntry, readPriceFile } from "./price-entry.ts";
 import type { PriceEntry } from "./price-entry.ts";
 import { costPicoUsd } from "./rate-card.ts";
 import type { Factor, Rate, RateCard } from "./rate-card.ts";
@@ -48,6 +50,8 @@ export interface PriceBook {
   readonly version: string;
   /** Never throws. Microseconds, save for the first call (loads the library) and each new model. */
   price(query: PriceQuery): Price | null;
+  /** What a connector event costs, or null. Never throws. */
+  priceConnector(query: ConnectorPriceQuery): Price | null;
   /** Like `price`, as pico-USD, for budgets. */
   pricePicoUsd(query: PriceQuery): bigint | null;
   /** Loads the price library ahead of the first lookup: some 40 ms, synchronous. Throws when it cannot be loaded. */
@@ -72,15 +76,21 @@ interface ResolvedPrice {
 export interface PriceBookOptions {
   /** The parsed TALLYMAN_PRICES_FILE; its format is in price-entry.ts. */
   readonly overridesJson?: unknown;
+  /** Where sources of connector prices disagree. Default "list". */
+  readonly connectorProfile?: ConnectorPriceProfile | undefined;
   /** Told when a lookup failed (the price library cannot be loaded, its data is broken). The event is unpriced then. */
   readonly onFault?: (error: unknown) => void;
 }
 
+const NO_OVERRIDES = { models: [], connectors: [] };
+
 /** Throws PriceFileError when the overrides are not valid. */
 export function createPriceBook(options: PriceBookOptions = {}): PriceBook {
-  const overrides = options.overridesJson === undefined ? [] : readPriceEntries(options.overridesJson);
+  const overrides = options.overridesJson === undefined ? NO_OVERRIDES : readPriceFile(options.overridesJson);
   const version = versionOf(options.overridesJson);
-  const { resolve, load } = createResolver(overrides, options.onFault);
+  const { resolve, load } = createResolver(overrides.models, options.onFault);
+  const connectors = createConnectorPriceBook(overrides.connectors, options.connectorProfile);
+  const connectorVersion = `${connectors.version}${overridesMark(options.overridesJson)}`;
   const cache = new Map<string, ResolvedPrice>();
 
   function resolved(query: PriceQuery, model: string): ResolvedPrice {
@@ -108,6 +118,10 @@ export function createPriceBook(options: PriceBookOptions = {}): PriceBook {
       const found = cost(query);
       if (found === undefined) return null;
       return { amount: formatUsd(found.pico), currency: "USD", source: found.source, price_version: version };
+    },
+    priceConnector(query) {
+      const found = connectors.price(query);
+      return found === null ? null : { amount: found.amount, currency: "USD", source: found.source, price_version: connectorVersion };
     },
     pricePicoUsd: (query) => cost(query)?.pico ?? null,
     load,
@@ -197,8 +211,11 @@ function cacheKey(query: PriceQuery, model: string): string {
 }
 
 function versionOf(overridesJson: unknown): string {
-  const base = `genai-prices-${LIST_PRICES_VERSION}+own-${OWN_PRICES_DATE}`;
-  if (overridesJson === undefined) return base;
+  return `genai-prices-${LIST_PRICES_VERSION}+own-${OWN_PRICES_DATE}${overridesMark(overridesJson)}`;
+}
+
+function overridesMark(overridesJson: unknown): string {
+  if (overridesJson === undefined) return "";
   const hash = createHash("sha256").update(JSON.stringify(overridesJson)).digest("hex").slice(0, 12);
-  return `${base}+overrides-${hash}`;
+  return `+overrides-${hash}`;
 }

@@ -18,12 +18,17 @@
  *   for each response. Prices are decimal strings or numbers, at most twelve decimals.
  * - `long_context`: other prices for a request whose whole prompt has more than `over_prompt_tokens` tokens.
  *
+ * `connectors` beside (or in place of) `models` has prices of connectors; their rows are in connector-price-book.ts:
+ * `{"connector": "x", "category": "posts.read@users.tweets", "usd": "4", "per": 1000, "from": "2026-06-01"}`.
+ *
  * An entry stands for the whole model: a category that it does not name has no price, save what follows from others
  * (own-prices.ts: reasoning as output, cache writes as multiples of input).
  */
 
 import { z } from "zod";
 import { INPUT_CATEGORIES, OUTPUT_CATEGORIES, UNIT_CATEGORIES } from "../categories.ts";
+import { connectorPriceSchema } from "./connector-price-book.ts";
+import type { ConnectorPriceOverride } from "./connector-price-book.ts";
 import { ATTO_DIGITS } from "./rate-card.ts";
 import type { Rate } from "./rate-card.ts";
 import { decimalOfNumber, parseDecimal } from "./money.ts";
@@ -57,7 +62,9 @@ const entrySchema = entryFields.refine(
   "long_context prices a category that per_million does not",
 );
 
-const fileSchema = z.strictObject({ models: z.array(entrySchema).max(MAX_ENTRIES) });
+const fileSchema = z
+  .strictObject({ models: z.array(entrySchema).max(MAX_ENTRIES).optional(), connectors: z.array(connectorPriceSchema).max(MAX_ENTRIES).optional() })
+  .refine(({ models, connectors }) => models !== undefined || connectors !== undefined, { path: ["models"], message: "is missing, and so is connectors" });
 
 type Price = string | number;
 type PriceList = Readonly<Record<string, Price | undefined>>;
@@ -86,10 +93,16 @@ export class PriceFileError extends Error {
   }
 }
 
+/** What a price file holds. */
+export interface PriceFile {
+  readonly models: readonly PriceEntry[];
+  readonly connectors: readonly ConnectorPriceOverride[];
+}
+
 /** Validates the parsed JSON of a price file. Throws PriceFileError with every fault. */
-export function readPriceEntries(json: unknown): readonly PriceEntry[] {
+export function readPriceFile(json: unknown): PriceFile {
   const result = fileSchema.safeParse(json);
-  if (result.success) return result.data.models;
+  if (result.success) return { models: result.data.models ?? [], connectors: result.data.connectors ?? [] };
   throw new PriceFileError(result.error.issues.map((issue) => `${placeOf(issue.path)}: ${issue.message}`));
 }
 

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { PriceFileError, readPriceEntries } from "../../../src/usage/pricing/price-entry.ts";
+import { PriceFileError, readPriceFile } from "../../../src/usage/pricing/price-entry.ts";
 
 function faultsOf(json: unknown): readonly string[] {
   try {
-    readPriceEntries(json);
+    readPriceFile(json);
   } catch (error) {
     if (error instanceof PriceFileError) return error.faults;
     throw error;
@@ -14,7 +14,7 @@ function faultsOf(json: unknown): readonly string[] {
 describe("a price file", () => {
   it("is read when it is of the format", () => {
     const models = [{ match: "a*", from: "2026-01-31", per_million: { input_tokens: "0.000000000001" }, when: { speed: "fast" } }];
-    expect(readPriceEntries({ models })).toEqual(models);
+    expect(readPriceFile({ models })).toEqual({ models, connectors: [] });
   });
 
   it.each([
