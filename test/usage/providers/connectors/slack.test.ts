@@ -5,9 +5,11 @@ import { describe, expect, it } from "vitest";
 import { createSlack, slackDefinitions } from "../../../../src/usage/providers/connectors/slack.ts";
 import { METHOD_ROWS, UPLOAD_METHODS } from "../../../../src/usage/providers/connectors/slack-routes.ts";
 import { createReplayJobs } from "../../../../src/usage/replay.ts";
+import type { Reading } from "../../../../src/usage/handler.ts";
 import { describeConnectorContract } from "../../../support/connector-contract.ts";
 import { countsOf } from "../../../support/fixture.ts";
 import { expectTold, loadSocketFixtures, runSocket, type ToldReading } from "../../../support/socket-fixture.ts";
+import { TABLE, type TableRow } from "./slack/table.ts";
 
 const slack = createSlack();
 
@@ -32,6 +34,48 @@ function clientMethods(): readonly string[] {
   };
   visit(new Recorder());
   return called;
+}
+
+describe.each(TABLE.flatMap((row) => row.methods.split(/\s+/).map((method) => ({ method, row }))))("$method", ({ method, row }) => {
+  it("counts what the reference says of a success, in any form of call", () => {
+    const { document, usage } = successOf(row, 2);
+    for (const http of ["GET", "POST"]) expect(countsOf(callOf(method, http, JSON.stringify(document))), http).toEqual(usage);
+  });
+
+  it("counts of an empty success only what is per call", () => {
+    const { document, usage } = successOf(row, 0);
+    expect(countsOf(callOf(method, "POST", JSON.stringify(document)))).toEqual(usage);
+  });
+
+  it("counts nothing of an error, with status 200 or another", () => {
+    const { document } = successOf(row, 2);
+    const error = JSON.stringify({ ...document, ok: false, error: "ratelimited" });
+    for (const status of [200, 429, 500]) expect(callOf(method, "POST", error, status).kind, String(status)).toBe("free");
+  });
+});
+
+/** A success in which each array has so many elements, and what it counts. */
+function successOf({ category, counts, also = {} }: TableRow, length: number): { readonly document: object; readonly usage: Readonly<Record<string, number>> } {
+  const arrays = [...(counts === 1 ? [] : [counts]), ...Object.values(also)];
+  const document: Record<string, unknown> = { ok: true };
+  for (const place of arrays) {
+    const [first = "", second] = place.split(".");
+    const array = Array.from({ length }, (_, at) => ({ id: `I${at}` }));
+    document[first] = second === undefined ? array : { total: 900, ...(document[first] as object | undefined), [second]: array };
+  }
+  const counted = category === undefined ? [] : [[category, counts === 1 ? 1 : length], ...Object.keys(also).map((name) => [name, length])];
+  return { document, usage: Object.fromEntries(counted.filter(([, count]) => count !== 0)) };
+}
+
+function callOf(method: string, http: string, body: string, status = 200): Reading {
+  const headers = ["content-type", "application/x-www-form-urlencoded"];
+  const { reader } = slack.open({ host: "slack.com", port: 443, protocol: "http", method: http, path: `/api/${method}`, query: "", headers }, { isEstimateAllowed: true, jobs: createReplayJobs() });
+  if (reader === undefined) return { kind: "free", reason: "not_billable" };
+  reader.requestEnd?.();
+  reader.response({ status, statusText: "", headers: ["content-type", "application/json; charset=utf-8"] });
+  reader.push(Buffer.from(body));
+  const [reading] = reader.end({ kind: "complete" });
+  return reading!;
 }
 
 describe("the table of Slack's methods", () => {
