@@ -165,6 +165,15 @@ describe("calls without a client of Slack's", () => {
     ]);
   });
 
+  it("counts a tool call of the hosted MCP server", async () => {
+    slack.answerNext("/mcp", jsonAnswer({ jsonrpc: "2.0", id: 1, result: { content: [{ type: "text", text: WORKSPACE.text }] } }));
+    const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "slack_send_message", arguments: { message: SAID.text } } });
+    const headers = { "content-type": "application/json", authorization: `Bearer ${BOT_TOKEN}` };
+    const [event, ...others] = await eventsOf(() => clients.fetch("https://mcp.slack.com/mcp", { method: "POST", headers, body }));
+    expect(event?.data).toMatchObject({ route: "mcp", usage: { "mcp.tool_calls": 1 }, dims: { tool: "slack_send_message" } });
+    expect(others).toEqual([]);
+  });
+
   it("says nothing of the path where the host cannot be reached", async () => {
     const events = await eventsOf(async () => {
       const response = await clients.fetch(`https://${DEAD_HOST}/services/T0/B0/${SAID.hookPath}`, { method: "POST", body: "{}" });
@@ -221,6 +230,33 @@ describe("@slack/socket-mode through the program", () => {
     expect(events).toHaveLength(5);
     expect(new Set(events.map(({ data }) => data.route))).toEqual(new Set(["socket"]));
     expect(new Set(events.map(({ data }) => data.flow_id)).size).toBe(1);
+  });
+});
+
+describe("a socket that stays open", () => {
+  it("is counted while it goes on", async () => {
+    const own = slackClients(program);
+    const { socket } = own;
+    let heard = 0;
+    socket.on("message", ({ ack }) => ((heard += 1), ack()));
+    const events = await eventsOf(async () => {
+      const before = stage.receiver.events().length;
+      const started = socket.start();
+      const peer = await sockets.next();
+      peer.accept();
+      await peer.send({ type: "hello", num_connections: 1, connection_info: { app_id: "A1" } });
+      await started;
+      for (let i = 0; i < 600; i++) await peer.send({ type: "events_api", envelope_id: `many-${i}`, accepts_response_payload: false, payload: { event: { type: "message" } } });
+      await until(() => stage.receiver.events().length > before, "an event of the open socket");
+      await until(() => peer.received.length === 600, "600 acknowledgements");
+      await peer.send({ type: "disconnect", reason: "refresh_requested" });
+      await until(() => peer.isClosed, "the end of the socket");
+    });
+    await own.close();
+    expect(heard).toBe(600);
+    expect(events.map(({ data }) => data.usage["events.received"]).reduce((sum = 0, count = 0) => sum + count, 0)).toBe(600);
+    expect(events.length).toBeGreaterThan(1);
+    expect(events.map(({ data }) => data.sequence).toSorted((a, b) => a - b)).toEqual(events.map((_, at) => at));
   });
 });
 
