@@ -1,22 +1,23 @@
 /** Joins the store's outbox to the sinks and both to the counters. */
 
 import type { Metrics } from "../admin/metrics.ts";
-import { createDeliveries, createWebhook, type Counters, type Deliveries, type Sink } from "../usage/index.ts";
+import { createDeliveries, type Counters, type Deliveries } from "../usage/index.ts";
+import { configuredSinks, givenSinks, settingsOfSinks } from "./sinks.ts";
 import { StartError } from "./start-error.ts";
 import type { AppOptions, Parts } from "./parts.ts";
 
 /** The ids of the sinks that the program will deliver to. Throws StartError for an id that is no name or that two sinks have. */
 export function sinkIds(options: AppOptions): string[] {
-  const ids = [...(options.settings.webhookUrl === undefined ? [] : ["webhook"]), ...givenSinks(options).map((sink) => sink.id)];
+  const ids = [...settingsOfSinks(options.settings), ...givenSinks(options).map((sink) => sink.id)];
   const wrong = ids.find((id, place) => !/^[a-z0-9-]{1,64}$/.test(id) || ids.indexOf(id) !== place);
   if (wrong === undefined) return ids;
-  throw new StartError("sinks_invalid", `The sink id "${wrong}" is not valid: each sink needs an id of its own, of lower-case letters, digits and hyphens ("webhook" is TALLYMAN_WEBHOOK_URL's).`, { isWrongSetting: true });
+  throw new StartError("sinks_invalid", `The sink id "${wrong}" is not valid: each sink needs an id of its own, of lower-case letters, digits and hyphens ("webhook", "file", "stdout", "openmeter", "stripe" and "lago" are those of the settings).`, { isWrongSetting: true });
 }
 
 /** Undefined without a sink: events stay in the ledger. */
 export function startDelivery(parts: Parts, counters: Counters, metrics: Metrics): Deliveries | undefined {
   const { options, store } = parts;
-  const sinks = [...webhook(parts), ...givenSinks(options)];
+  const sinks = [...configuredSinks(parts), ...givenSinks(options)];
   if (sinks.length === 0) return undefined;
   const delivery = createDeliveries({
     store,
@@ -27,31 +28,6 @@ export function startDelivery(parts: Parts, counters: Counters, metrics: Metrics
   });
   delivery.start();
   return delivery;
-}
-
-function givenSinks(options: AppOptions): Sink[] {
-  return (options.sinks ?? []).flatMap((sink) => (typeof sink === "function" ? [] : [sink]));
-}
-
-function webhook({ options, extraCaPem }: Parts): Sink[] {
-  const { settings, version } = options;
-  if (settings.webhookUrl === undefined) return [];
-  return [
-    createWebhook({
-      url: settings.webhookUrl,
-      secrets: settings.webhookSecrets,
-      headers: settings.webhookHeaders,
-      timeoutMs: settings.webhookTimeoutMs,
-      version,
-      ca: extraCaPem,
-      limits: {
-        maxEvents: settings.webhookBatchMaxEvents,
-        maxBytes: settings.webhookBatchMaxBytes,
-        maxWaitMs: settings.webhookBatchMaxWaitMs,
-        concurrency: settings.webhookConcurrency,
-      },
-    }),
-  ];
 }
 
 /** How often the counter is compared with the outbox, which other processes change too. */

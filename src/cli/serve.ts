@@ -19,7 +19,8 @@ export async function serve(context: CommandContext): Promise<number> {
   surviveDefects(logger);
   const app = await startApp({ settings, logger, version: context.version });
   releaseStartupMemory();
-  context.stdout.write(banner(context, app));
+  // Standard output may be the events' own.
+  (context.settings.eventsFile === "-" ? context.stderr : context.stdout).write(banner(context, app));
   if (app.store.recovered > 0) logger.warn({ flows: app.store.recovered }, "flows that a crash cut off are in the ledger as unknown");
   const cause = await Promise.race([stop.signalled, app.drainRequested.then(() => "drain" as const)]);
   if (cause !== "drain") logger.info({ signal: cause }, "stopping: new flows are refused, those under way may finish");
@@ -74,7 +75,8 @@ function banner(context: CommandContext, app: App): string {
   const proxyOption = app.proxyPort === STANDARD_PORT && host === STANDARD_HOST ? "" : ` --proxy-url ${proxyUrl}`;
   const caVariable = context.origins["TALLYMAN_CA_DIR"] === "environment" ? `TALLYMAN_CA_DIR=${shellWord(settings.caDir)} ` : "";
   const ledger = join(settings.dataDir, "tallyman.db");
-  const events = settings.webhookUrl === undefined ? `kept in ${ledger} (TALLYMAN_WEBHOOK_URL delivers them)` : `delivered to ${new URL(settings.webhookUrl).host}`;
+  const targets = targetsOf(settings);
+  const events = targets.length === 0 ? `kept in ${ledger} (TALLYMAN_WEBHOOK_URL delivers them)` : `delivered to ${targets.join(", ")}`;
   return [
     `Tallyman ${version} is metering.`,
     "",
@@ -89,6 +91,13 @@ function banner(context: CommandContext, app: App): string {
     "",
     "",
   ].join("\n");
+}
+
+/** Where events go, in a person's words. */
+function targetsOf({ webhookUrl, eventsFile, openmeterUrl, stripeApiKey, stripeUrl, lagoApiKey, lagoUrl }: CommandContext["settings"]): string[] {
+  const urls = [webhookUrl, openmeterUrl, stripeApiKey === undefined ? undefined : stripeUrl, lagoApiKey === undefined ? undefined : lagoUrl];
+  const hosts = urls.flatMap((url) => (url === undefined ? [] : [new URL(url).host]));
+  return eventsFile === undefined ? hosts : [...hosts, eventsFile === "-" ? "standard output" : eventsFile];
 }
 
 /** The defaults of TALLYMAN_HOST and TALLYMAN_PORT, by which `tallyman env` finds the proxy without being told. */

@@ -40,6 +40,15 @@ export const metadata: ValueKind<Readonly<Record<string, string>>> = jsonKind(
   JSON.stringify,
 );
 
+const MAX_NAMES = 10_000;
+
+/** Our names to those of a billing system. */
+export const names: ValueKind<Readonly<Record<string, string>>> = jsonKind(
+  'a JSON object of strings, such as {"acme":"cus_NciAYcXfLnqBoz"}',
+  z.record(z.string().min(1).max(256), z.string().min(1).max(256)).refine((record) => Object.keys(record).length <= MAX_NAMES, `at most ${MAX_NAMES} entries`),
+  JSON.stringify,
+);
+
 /** Fields that the delivery sets by itself, or that frame the message. */
 const RESERVED_HEADERS = new Set([
   "connection", "content-encoding", "content-length", "content-type", "expect", "host", "keep-alive", "te", "trailer",

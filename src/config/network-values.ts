@@ -126,20 +126,25 @@ export const addressBlock: ValueKind<string> = kindOf(
   String,
 );
 
-/** An http or https URL as the URL standard writes it, without user info (undici refuses it) and fragment. */
-export const httpUrl: ValueKind<string> = {
-  allowed: "an http:// or https:// URL",
-  parse: (text) => {
-    const url = URL.parse(text);
-    if (url === null || (url.protocol !== "https:" && url.protocol !== "http:")) return invalid();
-    if (url.username !== "" || url.password !== "") {
-      return invalid("an http:// or https:// URL without user name and password; set TALLYMAN_WEBHOOK_HEADERS for an Authorization header");
-    }
-    url.hash = "";
-    return valid(url.href);
-  },
-  format: String,
-};
+/** An address without user name and password; `instead` says where those go. */
+function httpUrlKind(instead: string): ValueKind<string> {
+  return {
+    allowed: "an http:// or https:// URL",
+    parse: (text) => {
+      const url = URL.parse(text);
+      if (url === null || (url.protocol !== "https:" && url.protocol !== "http:")) return invalid();
+      if (url.username !== "" || url.password !== "") return invalid(`an http:// or https:// URL without user name and password; ${instead}`);
+      url.hash = "";
+      return valid(url.href);
+    },
+    format: String,
+  };
+}
+
+export const webhookUrl = httpUrlKind("set TALLYMAN_WEBHOOK_HEADERS for an Authorization header");
+
+/** The address of a billing system's API. */
+export const apiUrl = httpUrlKind("its key is a setting of its own");
 
 /** TALLYMAN_UPSTREAM_PROXY. The port is asked for: 80 would rarely be meant. */
 export const upstreamProxy: ValueKind<UpstreamProxy> = kindOf(

@@ -104,6 +104,9 @@ export const path: ValueKind<string> = {
   format: String,
 };
 
+/** A path as above, or `-`. */
+export const pathOrDash: ValueKind<string> = { ...path, allowed: "a path, or -", parse: (text, context) => (text === "-" ? valid(text) : path.parse(text, context)) };
+
 /** The absolute path of a file that can be read now and whose text `check` accepts (it returns what is wrong, or undefined). */
 export function readableFile(what: string, check: (text: string) => string | undefined = () => undefined): ValueKind<string> {
   return {

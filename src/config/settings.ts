@@ -8,7 +8,7 @@ import * as network from "./network-values.ts";
 import * as scalar from "./scalar-values.ts";
 import { type ValueKind, listOf } from "./value-kind.ts";
 
-export const SECTIONS = ["Listening", "Certificates and interception", "Upstream", "Ledger", "Delivery", "Attribution and billing", "Metering", "Connectors", "Running"] as const;
+export const SECTIONS = ["Listening", "Certificates and interception", "Upstream", "Ledger", "Delivery", "Further sinks", "Attribution and billing", "Metering", "Connectors", "Running"] as const;
 export type Section = (typeof SECTIONS)[number];
 
 /** The value where the variable is not set: a text that the kind reads, a standard directory (paths.ts), or a value that stands for "none". */
@@ -117,7 +117,7 @@ export const SETTINGS = {
   ),
   pendingFile: optional(["TALLYMAN_PENDING_FILE", "Ledger", "Where a snapshot of the counters `flows`, `buffered` and `reports` is kept current."], scalar.path),
 
-  webhookUrl: optional(["TALLYMAN_WEBHOOK_URL", "Delivery", "Where usage events are posted. Without it they stay in the ledger."], network.httpUrl),
+  webhookUrl: optional(["TALLYMAN_WEBHOOK_URL", "Delivery", "Where usage events are posted. Without it they stay in the ledger."], network.webhookUrl),
   webhookSecrets: secret(list(["TALLYMAN_WEBHOOK_SECRET", "Delivery", "Signs each post (Standard Webhooks). Two while rotating."], json.webhookSecrets)),
   webhookHeaders: secret(setting(["TALLYMAN_WEBHOOK_HEADERS", "Delivery", "Extra headers of each post, an Authorization header say."], json.requestHeaders, "{}")),
   webhookBatchMaxEvents: setting(["TALLYMAN_WEBHOOK_BATCH_MAX_EVENTS", "Delivery", "A batch closes at this many events, at TALLYMAN_WEBHOOK_BATCH_MAX_BYTES or at TALLYMAN_WEBHOOK_BATCH_MAX_WAIT: whichever it reaches first."], scalar.integer(1, 10_000), "100"),
@@ -130,6 +130,18 @@ export const SETTINGS = {
     ["TALLYMAN_QUEUE_FULL", "Delivery", "What happens at the bound. `block`: new metered requests get 503 `queue_full`. `drop_newest`: events are dropped and counted in a durable gap record."],
     scalar.choice("block", "drop_newest"), "block",
   ),
+
+  eventsFile: optional(["TALLYMAN_EVENTS_FILE", "Further sinks", "File that usage events are appended to, one line of JSON each; `-` is standard output."], scalar.pathOrDash),
+  openmeterUrl: optional(["TALLYMAN_OPENMETER_URL", "Further sinks", "OpenMeter that takes the events, `https://openmeter.cloud` say."], network.apiUrl),
+  openmeterToken: secret(optional(["TALLYMAN_OPENMETER_TOKEN", "Further sinks", "Its API token."], scalar.token)),
+  stripeApiKey: secret(optional(["TALLYMAN_STRIPE_API_KEY", "Further sinks", "Key of the Stripe account that gets a meter event for each category of a billable event."], scalar.token)),
+  stripeUrl: setting(["TALLYMAN_STRIPE_URL", "Further sinks", "Where Stripe's API is."], network.apiUrl, "https://api.stripe.com/"),
+  stripeCustomers: orFromFile(optional(["TALLYMAN_STRIPE_CUSTOMERS", "Further sinks", "Customer ids by the events' subjects. Without it subjects are customer ids. Events of other subjects become dead letters."], json.names)),
+  stripeMeters: orFromFile(optional(["TALLYMAN_STRIPE_METERS", "Further sinks", "Event names of Stripe's meters by category; others are not sent. Without it each category is sent under its own name."], json.names)),
+  lagoApiKey: secret(optional(["TALLYMAN_LAGO_API_KEY", "Further sinks", "Key of the Lago organization that gets an event for each category of a billable event."], scalar.token)),
+  lagoUrl: setting(["TALLYMAN_LAGO_URL", "Further sinks", "Where Lago's API is."], network.apiUrl, "https://api.getlago.com/"),
+  lagoSubscriptions: orFromFile(optional(["TALLYMAN_LAGO_SUBSCRIPTIONS", "Further sinks", "External subscription ids by the events' subjects. Without it subjects are those ids. Events of other subjects become dead letters."], json.names)),
+  lagoMetrics: orFromFile(optional(["TALLYMAN_LAGO_METRICS", "Further sinks", "Codes of Lago's billable metrics by category; others are not sent. Without it each category is sent under its own name."], json.names)),
 
   orgId: optional(["TALLYMAN_ORG_ID", "Attribution and billing", "Organization of every event; clients cannot change it."], IDENTIFIER),
   userId: optional(["TALLYMAN_USER_ID", "Attribution and billing", "User of every event."], IDENTIFIER),

@@ -20,4 +20,8 @@ export { createTracker, type Tracker, type TrackerDimension, type UsageSubscribe
 export type { Delivery, DeliveryState } from "./delivery/delivery.ts";
 export { createDeliveries, type Deliveries } from "./delivery/deliveries.ts";
 export type { Sink } from "./delivery/sink.ts";
+export { createEventFile, createEventStream } from "./sinks/event-file.ts";
+export { createLago } from "./sinks/lago.ts";
+export { createOpenMeter } from "./sinks/openmeter.ts";
+export { createStripe } from "./sinks/stripe.ts";
 export { createWebhook } from "./sinks/webhook.ts";

@@ -88,16 +88,16 @@ describe("address blocks", () => {
 
 describe("URLs", () => {
   it("takes http and https, and drops the fragment", () => {
-    expect(read(network.httpUrl, "https://billing.example/events?x=1#top")).toBe("https://billing.example/events?x=1");
-    expect(read(network.httpUrl, "http://127.0.0.1:9999")).toBe("http://127.0.0.1:9999/");
+    expect(read(network.webhookUrl, "https://billing.example/events?x=1#top")).toBe("https://billing.example/events?x=1");
+    expect(read(network.webhookUrl, "http://127.0.0.1:9999")).toBe("http://127.0.0.1:9999/");
   });
 
   it.each(["billing.example", "ftp://billing.example", "https://", "/events"])("refuses %j", (text) => {
-    expect(read(network.httpUrl, text)).toBe("refused");
+    expect(read(network.webhookUrl, text)).toBe("refused");
   });
 
   it("says where credentials belong", () => {
-    const parsed = network.httpUrl.parse("https://u:p@billing.example/", { cwd: "/" });
+    const parsed = network.webhookUrl.parse("https://u:p@billing.example/", { cwd: "/" });
     expect(parsed.isValid ? "" : parsed.problem).toContain("TALLYMAN_WEBHOOK_HEADERS");
   });
 

@@ -9,12 +9,13 @@ const CONTRACT = `HOST PORT ADMIN_HOST ADMIN_PORT ADMIN_TOKEN PROXY_TOKENS ALLOW
   QUEUE_MAX_EVENTS QUEUE_FULL RETENTION ORG_ID USER_ID AGENT_ID THREAD_ID CALLER_TYPE METADATA BILLABLE BUDGETS PRICES_FILE
   DURABILITY ESTIMATE CANONICAL_TOKENS INCLUDE_USAGE PENDING_FILE DRAIN_TIMEOUT LOG_LEVEL LOG_FORMAT`;
 
-/** Choices of single connectors, which the contract leaves open. */
+/** Choices of single connectors and sinks, which the contract leaves open. */
 const CONNECTORS = "CONNECTOR_PRICES GMAIL_QUOTA_TABLE X_OWNER_USER_ID X_URL_RULE X_INCLUDES X_DEDUPLICATE";
+const SINKS = "EVENTS_FILE OPENMETER_URL OPENMETER_TOKEN STRIPE_API_KEY STRIPE_URL STRIPE_CUSTOMERS STRIPE_METERS LAGO_API_KEY LAGO_URL LAGO_SUBSCRIPTIONS LAGO_METRICS";
 
 describe("the table of settings", () => {
-  it("has exactly the variables of the contract and those of the connectors, each once", () => {
-    const expected = `${CONTRACT} ${CONNECTORS}`.split(/\s+/).map((name) => `TALLYMAN_${name}`);
+  it("has exactly the variables of the contract and those of connectors and sinks, each once", () => {
+    const expected = `${CONTRACT} ${CONNECTORS} ${SINKS}`.split(/\s+/).map((name) => `TALLYMAN_${name}`);
     expect(SETTING_ROWS.map((row) => row.variable).toSorted()).toEqual(expected.toSorted());
   });
 

@@ -103,13 +103,15 @@ export function runCommand(args: readonly string[], options: CommandOptions = {}
   return startCommand(args, options).ended();
 }
 
-const BANNER = /proxy +(http:\/\/\S+:(\d+))\s+CA file +(\S+)\s+dashboard +(\S+)\/\n[^]*\n\n$/;
+const BANNER = /proxy +(http:\/\/\S+:(\d+))\s+CA file +(\S+)\s+dashboard +(\S+)\/\n[^]*? eval [^\n]*\n\n/;
 
 /** Starts `tallyman serve` on free ports and waits for its banner. Rejects with its output when it ends instead. */
 export async function startProgram(env: NodeJS.ProcessEnv): Promise<Program> {
   const command = startCommand(["serve"], { env: { TALLYMAN_PORT: "0", TALLYMAN_ADMIN_PORT: "0", ...env } });
-  await until(() => BANNER.test(command.stdout) || command.exitCode !== undefined, "the banner of tallyman serve", 30_000);
-  const [, proxyUrl = "", port = "", caFile = "", adminUrl = ""] = BANNER.exec(command.stdout) ?? [];
+  // On standard error where standard output is the events' own.
+  const banner = (): RegExpExecArray | null => BANNER.exec(command.stdout) ?? BANNER.exec(command.stderr);
+  await until(() => banner() !== null || command.exitCode !== undefined, "the banner of tallyman serve", 30_000);
+  const [, proxyUrl = "", port = "", caFile = "", adminUrl = ""] = banner() ?? [];
   const { pid } = command.child;
   if (proxyUrl === "" || pid === undefined) throw new Error(`tallyman serve did not start (${command.exitCode}): ${command.stdout}${command.stderr}`);
   const exited = async (): Promise<number> => (await command.ended()).code;

@@ -5,7 +5,7 @@
 
 import type { LookupFunction } from "node:net";
 import { rootCertificates } from "node:tls";
-import { Agent, request } from "undici";
+import { Agent, request, type Dispatcher } from "undici";
 
 export interface PosterOptions {
   /** http or https. A user name and password in it become a Basic Authorization header. */
@@ -25,7 +25,13 @@ export interface PosterOptions {
 
 /** What an attempt came to. */
 export type PostResult =
-  | { readonly kind: "answered"; readonly status: number; readonly retryAfter: string | undefined }
+  | {
+      readonly kind: "answered";
+      readonly status: number;
+      readonly retryAfter: string | undefined;
+      /** The body of an answer that is no success, as far as it came and is kept: to be looked at, never logged or stored. */
+      readonly problem: string;
+    }
   /** No whole answer. `reason` is a code such as ECONNREFUSED, never an address. */
   | { readonly kind: "failed"; readonly reason: string };
 
@@ -35,7 +41,7 @@ export interface Poster {
   close(): Promise<void>;
 }
 
-/** How much of an answer is read (and thrown away) before the connection is given up. */
+/** How much of an answer is read before the connection is given up. */
 const MAX_ANSWER_BYTES = 64 * 1024;
 
 /** Opens the HTTP client. Redirects are not followed. */
@@ -65,10 +71,13 @@ export function createPoster(options: PosterOptions): Poster {
           headersTimeout: 0,
           bodyTimeout: 0,
         });
-        // The status is the answer: a body that is long, slow or broken off changes nothing about it.
-        await answer.body.dump({ limit: MAX_ANSWER_BYTES }).catch(() => undefined);
         const retryAfter = answer.headers["retry-after"];
-        return { kind: "answered", status: answer.statusCode, retryAfter: typeof retryAfter === "string" ? retryAfter : undefined };
+        return {
+          kind: "answered",
+          status: answer.statusCode,
+          retryAfter: typeof retryAfter === "string" ? retryAfter : undefined,
+          problem: await readAnswer(answer),
+        };
       } catch (error) {
         return { kind: "failed", reason: reasonOf(error) };
       } finally {
@@ -77,6 +86,28 @@ export function createPoster(options: PosterOptions): Poster {
     },
     close: () => agent.destroy(),
   };
+}
+
+/** The status is the answer: a body that is long, slow or broken off changes nothing about it. */
+async function readAnswer({ statusCode, body }: Dispatcher.ResponseData): Promise<string> {
+  if (statusCode >= 200 && statusCode < 300) {
+    await body.dump({ limit: MAX_ANSWER_BYTES }).catch(() => undefined);
+    return "";
+  }
+  const kept: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of body) {
+      const piece: unknown = chunk;
+      if (!Buffer.isBuffer(piece)) break;
+      kept.push(piece);
+      bytes += piece.length;
+      if (bytes >= MAX_ANSWER_BYTES) break;
+    }
+  } catch {
+    // What came is as good as what did not.
+  }
+  return Buffer.concat(kept).toString();
 }
 
 function withoutCredentials(address: string): { url: URL; authorization: Record<string, string> } {
