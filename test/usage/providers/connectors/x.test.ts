@@ -224,8 +224,11 @@ describe("paths that X has and nobody listed", () => {
   it.each([
     ["GET", "/2/tweets/1445880548/annotations?grace=1", "GET /2/tweets/{}/annotations"],
     ["GET", "/1.1/users/show/grace_hopper.json", "GET /1.1/users/{}/{}"],
+    ["GET", "/2/users/by/grace", "GET /2/users/by/{}"],
+    ["GET", "/grace", "GET /{}"],
+    ["GET", "/2/jobs/12345/applications", "GET /2/jobs/{}/{}"],
     ["POST", "/2/users/by/username/grace_hopper", "POST /2/users/by/username/{}"],
-    ["GET", "/labs/2/tweets/1445880548", "GET /labs/2/tweets/{}"],
+    ["GET", "/labs/2/tweets/1445880548", "GET /{}/2/tweets/{}"],
     ["GET", "/1.1/statuses/home_timeline.json?count=5", "GET /1.1/statuses/{}"],
   ])("are counted as unmatched, without ids and names: %s %s", (method, target, route) => {
     expect(read({ method, target, response: {} })).toMatchObject([{ kind: "measured", completeness: "complete", route, connectorUsage: { "requests.unmatched": 1 } }]);

@@ -26,8 +26,8 @@ export interface RouteTable<T> {
   /** The most specific route that fits and that `accepts` (query and `when`). `segments`: decoded. */
   find(method: string, segments: readonly string[], accepts: (route: Route, params: Readonly<Record<string, string>>) => boolean): RouteMatch<T> | undefined;
   /**
-   * A path for people: segments are kept where routes have literals only and the segment looks like a word, or is a
-   * literal of some route; others become "{}". At most MAX_NAMED_SEGMENTS, then "**".
+   * A path for people: segments are kept that some route has as a literal, and new words after a version or an id where
+   * routes have literals only; others become "{}". At most MAX_NAMED_SEGMENTS, then "**".
    */
   nameOf(segments: readonly string[]): string;
   /** Pairs of routes between which nothing decides. */
@@ -72,6 +72,8 @@ export function createRouteTable<T>(entries: readonly RouteEntry<T>[]): RouteTab
 }
 
 const MAX_NAMED_SEGMENTS = 8;
+
+const VERSION = /^v?\d{1,2}(?:\.\d)?$/;
 
 /** A version, or letters: never digits, of which ids are made, nor what addresses have. */
 const WORD = /^(?:v?\d{1,2}(?:\.\d)?|[A-Za-z][A-Za-z_-]{0,31}(?:\.json)?)$/;
@@ -169,11 +171,14 @@ function isTie(a: RouteEntry<unknown>, b: RouteEntry<unknown>): boolean {
 function pathName<T>(root: Node<T>, words: ReadonlySet<string>, segments: readonly string[]): string {
   const names: string[] = [];
   let node: Node<T> | undefined = root;
+  let isPlaceOfWords = false;
   for (const segment of segments.slice(0, MAX_NAMED_SEGMENTS)) {
     const literal: Node<T> | undefined = node?.literals.get(segment);
-    const isNewWord = node !== undefined && node.parameter === undefined && node.verbs.size === 0 && node.literals.size > 0 && WORD.test(segment);
+    const isNewWord = isPlaceOfWords && node !== undefined && node.parameter === undefined && node.verbs.size === 0 && node.literals.size > 0 && WORD.test(segment);
     const isWord = literal !== undefined || isNewWord || (node === undefined && words.has(segment));
     names.push(isWord ? segment : "{}");
+    // A new resource stands after a version, a new part of one after its id. Elsewhere ("/users/by/…") it may be a name.
+    isPlaceOfWords = VERSION.test(segment) || (literal === undefined && node?.parameter !== undefined);
     node = literal ?? node?.parameter;
   }
   if (segments.length > MAX_NAMED_SEGMENTS) names.push("**");
