@@ -2,6 +2,7 @@
 /** argv → command → exit code. The version is checked before anything is imported that an older Node cannot load. */
 
 import { access } from "node:fs";
+import { setFlagsFromString } from "node:v8";
 
 const REQUIRED_MAJOR = 24;
 /** libuv gives name lookups half of its threads: with its own four, two names that hang would hold up all others. */
@@ -14,6 +15,9 @@ if (Number(process.versions.node.split(".")[0]) < REQUIRED_MAJOR) {
   process.exitCode = 2;
 } else {
   startThreads();
+  // V8's helpers wait for one another while they copy the young objects: beside other work on the same CPU that costs more
+  // than the copying (docs/performance.md). Read at each collection, so that it may be set now.
+  setFlagsFromString("--no-parallel-scavenge");
   const { runProcess } = await import("./cli/process.ts");
   await runProcess();
 }
