@@ -12,9 +12,10 @@ import { ANTHROPIC_COUNTS, mapAnthropicUsage } from "./anthropic-usage.ts";
 import type { AnthropicUsage } from "./anthropic-usage.ts";
 import { createBodyReader } from "./body-reader.ts";
 import type { BodyEnd, ModelProtocol } from "./body-reader.ts";
-import { addDeltaText, stringMember } from "./delta-text.ts";
+import { addDeltaText, addEventText, stringMember } from "./delta-text.ts";
 import { asArray, asObject, countOf, jsonLength, parseObject, textOf } from "./json-values.ts";
 import type { JsonObject } from "./json-values.ts";
+import { createPlainDeltas } from "./plain-delta.ts";
 import { freeReading, measuredReading, outputTokens, sizesOf } from "./reading.ts";
 import { ANTHROPIC_REQUEST_PATHS, createRequestReader } from "./request-facts.ts";
 import type { RequestReader } from "./request-facts.ts";
@@ -48,6 +49,8 @@ const JSON_PATHS: readonly JsonPath[] = [
 /** Members of a content_block_delta that hold output. Signatures and citations are none. */
 const DELTA_MEMBERS = ['text":', 'thinking":', 'partial_json":'] as const;
 
+const CONTENT_DELTA = "content_block_delta";
+
 class MessagesProtocol implements ModelProtocol {
   readonly jsonPaths = JSON_PATHS;
   private readonly context: ReaderContext;
@@ -66,6 +69,7 @@ class MessagesProtocol implements ModelProtocol {
   private hasError = false;
   /** Output since the last report of it. */
   private readonly text = createRunningEstimate();
+  private readonly plainDeltas = createPlainDeltas();
 
   constructor(context: ReaderContext, dialect: AnthropicDialect, request: RequestReader) {
     this.context = context;
@@ -94,10 +98,13 @@ class MessagesProtocol implements ModelProtocol {
 
   event({ event, data }: SseEvent): void {
     if (this.hasStopped) return;
+    const plainText = event === CONTENT_DELTA ? this.plainDeltas.textOf(data) : undefined;
+    if (plainText !== undefined) return addEventText(this.text, plainText, data.length);
     const type = eventType(event, data);
-    if (type === "content_block_delta") {
+    if (type === CONTENT_DELTA) {
       this.hasBegun = true;
       addDeltaText(this.text, data, DELTA_MEMBERS);
+      if (event === CONTENT_DELTA) this.plainDeltas.learn(data, DELTA_MEMBERS);
     } else if (type === "message_stop") this.hasStopped = true;
     else if (type !== "ping" && type !== "content_block_start" && type !== "content_block_stop") this.parsedEvent(data);
   }

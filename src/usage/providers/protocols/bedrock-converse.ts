@@ -13,9 +13,10 @@ import { createBedrockRequestReader } from "./bedrock-request.ts";
 import type { BedrockRequest } from "./bedrock-request.ts";
 import { createBodyReader } from "./body-reader.ts";
 import type { BodyEnd, ModelProtocol } from "./body-reader.ts";
-import { addDeltaText } from "./delta-text.ts";
+import { addDeltaText, addEventText } from "./delta-text.ts";
 import { asObject, jsonLength, parseObject, textOf, visitPaths } from "./json-values.ts";
 import type { JsonObject } from "./json-values.ts";
+import { createPlainDeltas } from "./plain-delta.ts";
 import { freeReading, measuredReading, outputTokens } from "./reading.ts";
 import type { RequestReader } from "./request-facts.ts";
 import { hasCount } from "./snapshot.ts";
@@ -58,6 +59,7 @@ class ConverseProtocol implements ModelProtocol {
   private hasMetadata = false;
   private hasError = false;
   private readonly text = createRunningEstimate();
+  private readonly plainDeltas = createPlainDeltas();
 
   constructor(context: ReaderContext, model: string, request: RequestReader) {
     this.context = context;
@@ -88,11 +90,18 @@ class ConverseProtocol implements ModelProtocol {
   event({ event, data }: SseEvent): void {
     if (event === "error") this.hasError = true;
     else this.hasBegun = true;
-    if (event === "contentBlockDelta") addDeltaText(this.text, data, DELTA_MEMBERS);
+    if (event === "contentBlockDelta") return this.delta(data);
     const metadata = event === "metadata" ? parseObject(data) : undefined;
     if (metadata === undefined) return;
     this.hasMetadata = true;
     visitPaths(metadata, METADATA_PATHS, (path, value) => this.jsonValue(path, value));
+  }
+
+  private delta(data: string): void {
+    const plainText = this.plainDeltas.textOf(data);
+    if (plainText !== undefined) return addEventText(this.text, plainText, data.length);
+    addDeltaText(this.text, data, DELTA_MEMBERS);
+    this.plainDeltas.learn(data, DELTA_MEMBERS);
   }
 
   conclude(body: BodyEnd): readonly Reading[] {

@@ -10,7 +10,7 @@ import type { SseEvent } from "../../extract/sse.ts";
 import type { ExchangeInfo, ModelReading, Reader, ReaderContext, Reading } from "../../handler.ts";
 import { createBodyReader } from "./body-reader.ts";
 import type { BodyEnd, ModelProtocol } from "./body-reader.ts";
-import { addDeltaText, hasMember } from "./delta-text.ts";
+import { addDeltaText, addEventText, hasMember } from "./delta-text.ts";
 import { asArray, asObject, countOf, jsonLength, parseObject, textOf } from "./json-values.ts";
 import type { JsonObject } from "./json-values.ts";
 import { breakdownReadings } from "./openai-breakdown.ts";
@@ -18,6 +18,7 @@ import { chatTraits, copilotHints } from "./openai-dialect.ts";
 import type { OpenAiDialect } from "./openai-dialect.ts";
 import { mapChatUsage, OPENAI_COUNTS } from "./openai-usage.ts";
 import type { MappedUsage } from "./openai-usage.ts";
+import { createPlainDeltas } from "./plain-delta.ts";
 import { freeReading, measuredReading, outputTokens, sizesOf } from "./reading.ts";
 import { CHAT_REQUEST_PATHS, createRequestReader } from "./request-facts.ts";
 import type { RequestReader } from "./request-facts.ts";
@@ -75,6 +76,7 @@ class ChatProtocol implements ModelProtocol {
   private hasError = false;
   /** Output since the last report of it. */
   private readonly text = createRunningEstimate();
+  private readonly plainDeltas = createPlainDeltas();
 
   constructor(exchange: ExchangeInfo, context: ReaderContext, dialect: OpenAiDialect, request: RequestReader) {
     this.exchange = exchange;
@@ -97,9 +99,11 @@ class ChatProtocol implements ModelProtocol {
       this.isDone = true;
       return;
     }
+    const plainText = this.plainDeltas.textOf(data);
+    if (plainText !== undefined) return addEventText(this.text, plainText, data.length);
     addDeltaText(this.text, data, DELTA_MEMBERS);
     const isIdentityWanted = (this.id === null || this.model === null) && this.identityChunks < MAX_IDENTITY_CHUNKS;
-    if (!isIdentityWanted && !hasFacts(data)) return;
+    if (!isIdentityWanted && !hasFacts(data)) return this.plainDeltas.learn(data, DELTA_MEMBERS);
     this.identityChunks++;
     const chunk = parseObject(data);
     if (chunk !== undefined) this.chunk(chunk);
