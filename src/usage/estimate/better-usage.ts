@@ -35,13 +35,15 @@ export function learnFrom(reading: Reading | undefined, calibration: Calibration
   if (reading === undefined || !isModelReading(reading) || reading.basis === undefined) return;
   if (reading.source !== "provider" || reading.completeness !== "complete") return;
   const { usage, basis } = reading;
+  let answerTokens: number | undefined;
   for (const model of new Set(modelsOf(reading))) {
     if (isOnly(usage, TEXT_INPUT, INPUT_CATEGORIES)) {
       calibration.observe(model, "input", { heuristic: basis.inputTokens, reported: sumOf(usage, INPUT_CATEGORIES) });
     }
     // Reasoning is not shown, or in part: its tokens say nothing of the text.
     if (basis.text !== undefined && isOnly(usage, TEXT_OUTPUT, OUTPUT_CATEGORIES) && calibration.isWanted(model, "output")) {
-      calibration.observe(model, "output", { heuristic: basis.text.tokensOfAll(), reported: usage.output_tokens ?? 0 });
+      answerTokens ??= basis.text.tokensOfAll();
+      calibration.observe(model, "output", { heuristic: answerTokens, reported: usage.output_tokens ?? 0 });
     }
   }
 }

@@ -8,7 +8,7 @@
 export type Side = "input" | "output";
 
 export interface Calibration {
-  /** Whether an observation of this side is worth its cost: the first of a model are, then every SAMPLED_EVERYth. Counts as asked. */
+  /** Whether an observation of this side is worth its cost: the first FIRST_SAMPLES of a model are, then every SAMPLED_EVERYth. Counts as asked. */
   isWanted(model: string, side: Side): boolean;
   /** A response of the model: the heuristic's tokens of its text, and those that the provider reported for the same. */
   observe(model: string, side: Side, tokens: { readonly heuristic: number; readonly reported: number }): void;
@@ -34,7 +34,8 @@ const MAX_RATIO = 4;
 /** An observation weighs this at least: the mean forgets with a half-life of eleven. */
 const MIN_WEIGHT = 1 / 16;
 
-const SAMPLED_EVERY = 16;
+const FIRST_SAMPLES = 16;
+const SAMPLED_EVERY = 64;
 
 interface Mean {
   value: number;
@@ -63,7 +64,7 @@ export function createCalibration(): Calibration {
     isWanted(model, side) {
       if (model.length > MAX_NAME_CHARS) return false;
       const asked = entryOf(model)[side].asked++;
-      return asked < SAMPLED_EVERY || asked % SAMPLED_EVERY === 0;
+      return asked < FIRST_SAMPLES || asked % SAMPLED_EVERY === 0;
     },
     observe(model, side, { heuristic, reported }) {
       const ratio = reported / heuristic;

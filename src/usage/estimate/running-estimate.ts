@@ -32,7 +32,7 @@ export interface RunningEstimate {
   reset(): void;
   /** The heuristic's tokens of the text since `reset`: an integer, 0 without text. The window's estimate, scaled to the whole length. */
   tokens(): number;
-  /** The same of all text, what was reported too. */
+  /** The same of all text, what was reported too, from its beginning alone: to be set against a report. */
   tokensOfAll(): number;
   /** The text since `reset`, for an exact count; undefined when none of it is held. */
   rest(): TextSample | undefined;
@@ -42,6 +42,9 @@ const DEFAULT_WINDOW_CHARS = 65_536;
 
 /** The heuristic looks at no more than this: 10 ms of the event loop for the window is more than it is worth. */
 const HEURISTIC_CHARS = 16_384;
+
+/** The same, of a text that is only learnt from. */
+const LEARNT_CHARS = 4096;
 
 /** Characters a token where no text is held. Section 11: bytes/4 is within a third of the truth. */
 const CHARS_PER_TOKEN = 4;
@@ -94,11 +97,11 @@ class Estimate implements RunningEstimate {
   }
 
   tokens(): number {
-    return this.#heuristic(this.#reportedHeldChars, this.#totalChars - this.#reportedChars);
+    return this.#heuristic(this.#reportedHeldChars, this.#totalChars - this.#reportedChars, HEURISTIC_CHARS);
   }
 
   tokensOfAll(): number {
-    return this.#heuristic(0, this.#totalChars);
+    return this.#heuristic(0, this.#totalChars, LEARNT_CHARS);
   }
 
   rest(): TextSample | undefined {
@@ -108,11 +111,11 @@ class Estimate implements RunningEstimate {
   }
 
   /** Of `chars` characters, of which the window has those from a place on; where it has none, by what it has of the text before them. */
-  #heuristic(from: number, chars: number): number {
+  #heuristic(from: number, chars: number, maxChars: number): number {
     if (chars === 0) return 0;
     if (this.#heldChars === 0) return Math.ceil(chars / CHARS_PER_TOKEN);
     const start = from < this.#heldChars ? from : 0;
-    const end = Math.min(this.#heldChars, start + HEURISTIC_CHARS);
+    const end = Math.min(this.#heldChars, start + maxChars);
     return Math.ceil((estimateTokenCount(this.#textFrom(start, end)) * chars) / (end - start));
   }
 

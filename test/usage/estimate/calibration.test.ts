@@ -69,9 +69,9 @@ describe("calibration", () => {
     expect(calibration.factor("x".repeat(201), "input")).toBeUndefined();
   });
 
-  it("wants the first responses of a model, then one of sixteen", () => {
+  it("wants the first responses of a model, then one of sixty-four", () => {
     const calibration = createCalibration();
-    const wanted = Array.from({ length: 64 }, () => calibration.isWanted("m", "output"));
+    const wanted = Array.from({ length: 256 }, () => calibration.isWanted("m", "output"));
     expect(wanted.slice(0, 16).every(Boolean)).toBe(true);
     expect(wanted.slice(16).filter(Boolean)).toHaveLength(3);
     expect(calibration.isWanted("n", "output")).toBe(true);
