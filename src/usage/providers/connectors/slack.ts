@@ -65,6 +65,7 @@ const files: ConnectorDefinition = {
         { category: "files.downloaded", count: 1, when: { status: [200, 200] } },
       ],
     },
+    { id: "files.head", method: "HEAD", path: ["/files-pri/**", "/files-tmb/**"], body: "none" },
     unmatchedRoute("files.other"),
   ],
   hooks: { sendUpload },
