@@ -75,6 +75,7 @@ interface Counted {
   readonly completeness: string;
   readonly usage_source: string;
   readonly dims?: Readonly<Record<string, string>>;
+  readonly cost: unknown;
 }
 
 let stage: Stage;
@@ -198,7 +199,9 @@ describe("@googleapis/gmail through the program", () => {
   it("counts the changes of a batchModify, which is answered without a body", async () => {
     const act = ({ api }: Mailbox): Promise<number> =>
       api.users.messages.batchModify({ userId: "me", requestBody: { ids: ["m1", "m2", "m3"], addLabelIds: ["UNREAD"] } }).then(({ status }) => status);
-    expectCounts(await counted(act), [["messages.batchModify", { "messages.modified": 3, quota_units: 50 }]]);
+    const events = await counted(act);
+    expectCounts(events, [["messages.batchModify", { "messages.modified": 3, quota_units: 50 }]]);
+    expect(events[0]?.cost).toMatchObject({ amount: "0", source: "price_book" });
   });
 
   it("counts each call of a batch by its own answer, though they come in another order", async () => {
@@ -217,13 +220,17 @@ describe("@googleapis/gmail through the program", () => {
   });
 });
 
-describe("the table of quota units", () => {
-  it("is the operator's choice", async () => {
-    const chosen = await stage.start({ ...settings, TALLYMAN_DATA_DIR: join(stage.dir, "chosen"), TALLYMAN_GMAIL_QUOTA_TABLE: "legacy" });
+describe("the table of quota units, and the price of a unit", () => {
+  it("are the operator's choice", async () => {
+    const prices = join(stage.dir, "prices.json");
+    await writeFile(prices, JSON.stringify({ connectors: [{ connector: "gmail", category: "quota_units", usd: "2", per: 1_000_000 }] }));
+    const chosen = await stage.start({ ...settings, TALLYMAN_DATA_DIR: join(stage.dir, "chosen"), TALLYMAN_GMAIL_QUOTA_TABLE: "legacy", TALLYMAN_PRICES_FILE: prices });
     const told = stage.receiver.events().length;
     await mailboxBehind(chosen).api.users.messages.get({ userId: "me", id: "m1" });
     await settled(chosen);
-    expectCounts(stage.receiver.events().slice(told).map(countedOf), [["messages.get", { "messages.read": 1, quota_units: 5 }]]);
+    const events = stage.receiver.events().slice(told).map(countedOf);
+    expectCounts(events, [["messages.get", { "messages.read": 1, quota_units: 5 }]]);
+    expect(events[0]?.cost).toMatchObject({ amount: "0.00001", currency: "USD", source: "override" });
     await chosen.stop();
   });
 });

@@ -1,7 +1,7 @@
 /**
  * What connectors charge for what they count: dated rows, each with its source and how sure it is. Data only;
- * connector-price-book.ts looks it up. Slack and Gmail charge nothing per call: they have no rows, and their events no
- * cost.
+ * connector-price-book.ts looks it up. Slack charges nothing per call: it has no rows, and its events no cost. Gmail is
+ * free of charge so far: its rows are zeros, so that an operator need only price what is charged on.
  */
 
 /** Day of the last change of this table; part of every connector event's `price_version`. */
@@ -103,13 +103,33 @@ const X_ROWS: readonly XRow[] = [
   ["mcp.tool_calls", "0", "B", { source: "docs.x.com tools/mcp: a tool costs what its endpoint does" }],
 ];
 
-export const CONNECTOR_PRICES: readonly ConnectorPriceRow[] = X_ROWS.map(([category, usd, confidence, more]) => ({
-  connector: "x",
-  category,
-  usd,
-  from: LAUNCH,
-  source: PAGE,
-  checked: "2026-10-01",
-  confidence,
-  ...more,
-}));
+const X_PRICES = X_ROWS.map(
+  ([category, usd, confidence, more]): ConnectorPriceRow => ({
+    connector: "x",
+    category,
+    usd,
+    from: LAUNCH,
+    source: PAGE,
+    checked: "2026-10-01",
+    confidence,
+    ...more,
+  }),
+);
+
+const GMAIL_QUOTA = "developers.google.com/workspace/gmail/api/reference/quota";
+
+/** The day from which Google counts towards the units that are free. */
+const GMAIL_UNITS = "2026-05-01";
+
+/** reference/connectors.md section 4.2: what Google means to charge for is units, and nothing else. */
+const GMAIL_FREE = `messages.sent messages.read messages.listed messages.inserted messages.modified messages.deleted recipients recipients_unknown
+  attachments.read attachments.bytes threads.read threads.listed threads.modified threads.deleted drafts.written drafts.read drafts.listed
+  drafts.deleted history.records labels.read labels.written profile.read settings.read settings.written watch.requests batch.requests`.split(/\s+/);
+
+const GMAIL_PRICES: readonly ConnectorPriceRow[] = [
+  // Free up to 80,000,000 units a day for a project. Charges above are announced, without a price and at 90 days' notice.
+  { connector: "gmail", category: "quota_units", usd: "0", from: GMAIL_UNITS, source: GMAIL_QUOTA, checked: "2026-09-10", confidence: "B" },
+  ...GMAIL_FREE.map((category): ConnectorPriceRow => ({ connector: "gmail", category, usd: "0", from: GMAIL_UNITS, source: GMAIL_QUOTA, checked: "2026-09-10", confidence: "A" })),
+];
+
+export const CONNECTOR_PRICES: readonly ConnectorPriceRow[] = [...X_PRICES, ...GMAIL_PRICES];

@@ -4,6 +4,7 @@ import { createConnectorPriceBook } from "../../../src/usage/pricing/connector-p
 import { CONNECTOR_PRICES } from "../../../src/usage/pricing/connector-prices.ts";
 import { createPriceBook } from "../../../src/usage/pricing/price-book.ts";
 import { PriceFileError } from "../../../src/usage/pricing/price-entry.ts";
+import { GMAIL_METHODS } from "../../../src/usage/providers/connectors/gmail-routes.ts";
 import { createX } from "../../../src/usage/providers/connectors/x.ts";
 
 const NOW = Date.parse("2026-11-28T10:00:00Z");
@@ -89,7 +90,18 @@ describe("the built-in table", () => {
       for (const day of [row.from, row.checked]) expect(day, row.category).toMatch(/^2026-\d\d-\d\d$/);
       expect(row.source.length).toBeGreaterThan(5);
     }
-    expect(new Set(CONNECTOR_PRICES.map(({ category, from }) => `${category} ${from}`)).size).toBe(CONNECTOR_PRICES.length);
+    expect(new Set(CONNECTOR_PRICES.map(({ connector, category, from }) => `${connector} ${category} ${from}`)).size).toBe(CONNECTOR_PRICES.length);
+  });
+
+  it("has a price for all that Gmail counts, so that one of its own for units is enough", () => {
+    const own = createConnectorPriceBook([{ connector: "gmail", category: "quota_units", usd: "2", per: 1_000_000 }]);
+    for (const method of GMAIL_METHODS) {
+      const categories = [method.category, ...(method.further ?? []).map(({ category }) => category), ...(method.carries === undefined ? [] : ["recipients", "recipients_unknown"])];
+      const usage = Object.fromEntries(categories.map((category) => [category, 1]));
+      const priced = { connector: "gmail", route: method.id, usage: { ...usage, "batch.requests": 1, quota_units: 100 }, atMs: NOW };
+      expect(createConnectorPriceBook().price(priced), method.id).toEqual({ amount: "0", source: "price_book" });
+      expect(own.price(priced), method.id).toEqual({ amount: "0.0002", source: "override" });
+    }
   });
 
   it("names routes that X has", () => {
