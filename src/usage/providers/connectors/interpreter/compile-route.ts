@@ -17,6 +17,8 @@ export function compileRoute(route: Route, definition: ConnectorDefinition): Com
   const hook = route.hook === undefined ? undefined : definition.hooks?.[route.hook];
   const isFree = meters.length === 0 && hook === undefined && route.expand === undefined;
   const wants = gatherWants({ route, success, meters, fallback, probes: hook?.probes ?? [] });
+  const plan = once(() => planProbes({ paths: wants.response, maps: meters.filter(isMapMeter).map(({ each }) => each), ids: idSources(meters) }));
+  const requestPlan = once(() => planProbes({ paths: wants.request, maps: [], ids: [] }));
   return {
     id: route.id,
     route,
@@ -26,11 +28,21 @@ export function compileRoute(route: Route, definition: ConnectorDefinition): Com
     hook,
     body: route.body ?? "json",
     effect: route.effect ?? "by_method",
-    plan: planProbes({ paths: wants.response, maps: meters.filter(isMapMeter).map(({ each }) => each), ids: idSources(meters) }),
-    requestPlan: planProbes({ paths: wants.request, maps: [], ids: [] }),
+    get plan() {
+      return plan();
+    },
+    get requestPlan() {
+      return requestPlan();
+    },
     isFree,
     needsRequest: !isFree && (route.request !== undefined || wants.hasRequestBytes),
   };
+}
+
+/** Plans are made when a route is first called: a connector has hundreds of routes, and a program calls a few. */
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
 }
 
 /** Stands for the paths that no route has: one per success. */
