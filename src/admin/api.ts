@@ -33,7 +33,7 @@ export interface AdminSources {
   readiness(): Promise<Readiness>;
   counters(): StageCounters;
   readonly caPem: string;
-  readonly store: Pick<Store, "events" | "usage" | "counts">;
+  readonly store: Pick<Store, "events" | "usage" | "counts" | "deadLetters">;
   readonly flows: Pick<FlowFeed, "active" | "subscribe">;
   readonly tracker: Pick<Tracker, "subscribe" | "totals">;
   readonly metrics: { text(): Promise<string>; readonly contentType: string };
@@ -41,8 +41,6 @@ export interface AdminSources {
   drain(): Promise<DrainResult>;
   /** Absent: no budgets. */
   budgets?(): readonly object[];
-  /** Absent: none are kept. */
-  deadLetters?(): Promise<readonly object[]>;
 }
 
 /** What a path of the API answers: a JSON text, or the fault of its query. */
@@ -51,6 +49,7 @@ export type ApiAnswer = { readonly json: string } | { readonly fault: string };
 export type ApiRoute = (parameters: URLSearchParams) => ApiAnswer | Promise<ApiAnswer>;
 
 const MAX_FLOWS = 1000;
+const MAX_DEAD_LETTERS = 1000;
 
 /** The API's GET paths. */
 export function createApi(sources: AdminSources, now: () => number): ReadonlyMap<string, ApiRoute> {
@@ -60,7 +59,7 @@ export function createApi(sources: AdminSources, now: () => number): ReadonlyMap
     ["/api/v1/flows", () => flows(sources)],
     ["/api/v1/counters", async () => json({ ...liveCounters(sources), ledger: await sources.store.counts() })],
     ["/api/v1/budgets", () => json({ budgets: sources.budgets?.() ?? [] })],
-    ["/api/v1/dead-letters", async () => json({ dead_letters: (await sources.deadLetters?.()) ?? [] })],
+    ["/api/v1/dead-letters", () => deadLetters(sources)],
   ]);
 }
 
@@ -93,6 +92,16 @@ function recordJson(record: StoredRecord): string {
 function flows(sources: AdminSources): ApiAnswer {
   const active = sources.flows.active();
   return json({ flows: active.slice(0, MAX_FLOWS), active: active.length });
+}
+
+/** The oldest, and how many there are. */
+async function deadLetters({ store }: AdminSources): Promise<ApiAnswer> {
+  const [listed, counts] = await Promise.all([store.deadLetters({ limit: MAX_DEAD_LETTERS }), store.counts()]);
+  const entries = listed.map(({ id, sink, reason, refusedAtMs, body }) => {
+    const facts = JSON.stringify({ id, sink, reason, refused_at: new Date(refusedAtMs).toISOString() });
+    return `${facts.slice(0, -1)},"event":${body}}`;
+  });
+  return { json: `{"dead_letters":[${entries.join(",")}],"total":${counts.dead_letters}}` };
 }
 
 function json(value: object): ApiAnswer {

@@ -1,4 +1,4 @@
-/** What may keep a metered request from going upstream: a full outbox, and the embedder's gate. */
+/** What may keep a metered request from going upstream: a full outbox, a disk that takes nothing, and the embedder's gate. */
 
 import type { Logger } from "pino";
 
@@ -6,13 +6,16 @@ import type { FlowGate, FlowHead, Refusal } from "../flow/flow.ts";
 import type { Counters } from "../usage/index.ts";
 import type { BillingGate, Parts } from "./parts.ts";
 
-export function buildGate({ options, hosts, recognize }: Pick<Parts, "options" | "hosts" | "recognize">, counters: Counters, hasReceiver: boolean): FlowGate {
+type GateParts = Pick<Parts, "options" | "hosts" | "recognize"> & { readonly store: Pick<Parts["store"], "isNearlyFull"> };
+
+export function buildGate({ options, hosts, recognize, store }: GateParts, counters: Pick<Counters, "snapshot">, hasReceiver: boolean): FlowGate {
   const { queueFull, queueMaxEvents } = options.settings;
   const { billingGate } = options;
   return {
     admit(head) {
       if (hosts.lookup(head.host, head.port) === undefined && recognize?.(head) === undefined) return undefined;
       if (hasReceiver && queueFull === "block" && counters.snapshot().reports >= queueMaxEvents) return QUEUE_FULL;
+      if (queueFull === "block" && store.isNearlyFull) return DISK_FULL;
       return billingGate === undefined ? undefined : askBillingGate(billingGate, head, options.logger);
     },
   };
@@ -22,6 +25,12 @@ const QUEUE_FULL: Refusal = {
   status: 503,
   code: "queue_full",
   message: "usage events are waiting for their receiver and TALLYMAN_QUEUE_MAX_EVENTS is reached; mend the receiver (see /readyz) or set TALLYMAN_QUEUE_FULL=drop_newest",
+};
+
+const DISK_FULL: Refusal = {
+  status: 503,
+  code: "queue_full",
+  message: "usage cannot be written to TALLYMAN_DATA_DIR and the memory for it is nearly full; make room on the disk (see /readyz) or set TALLYMAN_QUEUE_FULL=drop_newest",
 };
 
 async function askBillingGate(gate: BillingGate, head: FlowHead, logger: Logger): Promise<Refusal | undefined> {

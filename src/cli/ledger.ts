@@ -2,7 +2,9 @@
 
 import { type LedgerReader, StoreError, openLedgerReader } from "../store/client.ts";
 
-export type Ledger = Pick<LedgerReader, "events" | "usage" | "close">;
+export interface Ledger extends Pick<LedgerReader, "events" | "usage" | "deadLetters" | "close"> {
+  isThere(): Promise<boolean>;
+}
 
 /** Opens the ledger at the first question that finds it there. Rejects with StoreError when it is there and cannot be read. */
 export function openLedger(dataDir: string): Ledger {
@@ -11,6 +13,8 @@ export function openLedger(dataDir: string): Ledger {
   return {
     events: async (query) => (await open())?.events(query) ?? [],
     usage: async (query) => (await open())?.usage(query) ?? [],
+    deadLetters: async (query) => (await open())?.deadLetters(query) ?? [],
+    isThere: async () => (await open()) !== undefined,
     close: async () => {
       await reader?.close();
     },

@@ -5,6 +5,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import type { ExportFormat } from "./ca.ts";
 import { type Action, type ProgramIo, perform } from "./perform.ts";
 import { EXIT } from "./context.ts";
+import type { DeadLetterChoice } from "./dead-letters.ts";
 import type { EnvOptions } from "./env.ts";
 import type { EventsOptions } from "./events.ts";
 import type { ReplayOptions } from "./replay.ts";
@@ -68,6 +69,7 @@ function buildProgram(io: ProgramIo, performAction: Perform): Command {
   addClientCommands((name, description) => add(program, name, description), performAction);
   addCaCommands(add(program, "ca", "the certificate authority that clients have to trust"), add, performAction);
   addLedgerCommands((name, description) => add(program, name, description), performAction, io);
+  addDeadLetterCommands(add(program, "dead-letters", "events that a receiver refused for good"), add, performAction);
   return program;
 }
 
@@ -147,6 +149,24 @@ function addLedgerCommands(add: AddCommand, performAction: Perform, io: ProgramI
     .option("--json", "one event a line")
     .addHelpText("after", "\nNothing is stored and nothing is sent. The format of a record, and how to make one: docs/adding-a-provider.md.")
     .action((files: string[], options: ReplayOptions) => performAction("replay", async (context) => (await import("./replay.ts")).replay(context, files, options)));
+}
+
+function addDeadLetterCommands(group: Command, addTo: (parent: Command, name: string, description: string) => Command, performAction: Perform): void {
+  const load = () => import("./dead-letters.ts");
+  addTo(group, "list", "list them, oldest first")
+    .option("--json", "one JSON object a line, with the event")
+    .action((options: { json?: boolean }) => performAction("dead-letters", async (context) => (await load()).listDeadLetters(context, options)));
+  addTo(group, "show", "print the events with why they were refused, as JSON")
+    .argument("<id...>", "event ids")
+    .action((ids: string[]) => performAction("dead-letters", async (context) => (await load()).showDeadLetters(context, ids)));
+  addTo(group, "replay", "have events delivered again, under the same ids")
+    .argument("[id...]", "event ids")
+    .option("--all", "all there are")
+    .action((ids: string[], options: DeadLetterChoice) => performAction("dead-letters", async (context) => (await load()).replayDeadLetters(context, ids, options)));
+  addTo(group, "discard", "give events up; the ledger keeps them as dead")
+    .argument("[id...]", "event ids")
+    .option("--all", "all there are")
+    .action((ids: string[], options: DeadLetterChoice) => performAction("dead-letters", async (context) => (await load()).discardDeadLetters(context, ids, options)));
 }
 
 const MAX_LIMIT = 100_000;

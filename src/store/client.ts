@@ -10,6 +10,8 @@ import type { FromWorker, WorkerSetup } from "./protocol.ts";
 import { DATABASE_FILE, queriesOver, unexpectedAnswer } from "./reader.ts";
 import type { LedgerQueries } from "./reader.ts";
 import type {
+  DeadLetter,
+  DeadLetterQuery,
   EventQuery,
   FlowIntent,
   LedgerRecord,
@@ -153,6 +155,10 @@ class StoreClient implements DurableStore {
     return this.#outgoing.records;
   }
 
+  get isNearlyFull(): boolean {
+    return this.#outgoing.isNearlyFull;
+  }
+
   get failure(): StoreErrorCode | undefined {
     return this.#failure;
   }
@@ -220,6 +226,25 @@ class StoreClient implements DurableStore {
 
   counts(): Promise<StoreCounts> {
     return this.#queries.counts();
+  }
+
+  deadLetters(query: DeadLetterQuery): Promise<readonly DeadLetter[]> {
+    return this.#queries.deadLetters(query);
+  }
+
+  replayDeadLetters(ids?: readonly string[]): Promise<number> {
+    return this.#changeDeadLetters("replay", ids);
+  }
+
+  discardDeadLetters(ids?: readonly string[]): Promise<number> {
+    return this.#changeDeadLetters("discard", ids);
+  }
+
+  async #changeDeadLetters(change: "replay" | "discard", ids: readonly string[] | undefined): Promise<number> {
+    const answer = await this.#link.call({ name: "changeDeadLetters", change, ids });
+    if (answer.name !== "changed") throw unexpectedAnswer(answer);
+    if (change === "replay" && answer.events > 0) this.#tellPending();
+    return answer.events;
   }
 
   onPending(listener: (events?: number, bytes?: number) => void): void {

@@ -67,7 +67,8 @@ function makePrivateFile(path: string): void {
 
 function configure(handle: DatabaseSync, options: DatabaseOptions): void {
   if (options.isReadOnly !== true) {
-    handle.exec(`PRAGMA page_size = ${PAGE_BYTES}`);
+    // Both count only where the file is made. Free pages go back to the file system in steps, after pruning.
+    handle.exec(`PRAGMA page_size = ${PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL`);
     enterWalMode(handle, options.busyTimeoutMs);
     handle.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}; PRAGMA journal_size_limit = ${16 * 1024 * 1024}`);
     if (options.maxBytes !== undefined) handle.exec(`PRAGMA max_page_count = ${Math.ceil(options.maxBytes / PAGE_BYTES)}`);

@@ -14,6 +14,8 @@ export interface Ledger {
   write(groups: readonly GroupMessage[]): void;
   /** Removes up to `limit` delivered or free records older than `beforeMs`; returns how many it removed. */
   pruneStep(beforeMs: number, limit: number): number;
+  /** Gives up to `pages` free pages back to the file system; false when there is no more worth giving back. */
+  shrinkStep(pages: number): boolean;
   jobs(): [key: string, startedAtMs: number][];
   gaps(): Record<string, number>;
 }
@@ -43,6 +45,9 @@ const PRUNE = `
       AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.position = events.position)
     ORDER BY time_ms LIMIT ?)`;
 
+/** Free pages that are kept for what comes next: 8 MiB. */
+const SPARE_PAGES = 1000;
+
 /** Prepares the ledger's statements. */
 export function createLedger(db: Database, options: LedgerOptions): Ledger {
   const { ownerId, waitingMask } = options;
@@ -50,7 +55,9 @@ export function createLedger(db: Database, options: LedgerOptions): Ledger {
   const insertEvent = db.prepare(INSERT_EVENT);
   const insertIntent = db.prepare("INSERT OR REPLACE INTO intents (flow_id, owner, started_at_ms, delivery, waiting, unknown_event) VALUES (?, ?, ?, ?, ?, ?)");
   const deleteIntent = db.prepare("DELETE FROM intents WHERE flow_id = ?");
-  const addGap = db.prepare("INSERT INTO gaps (kind, count) VALUES (?, ?) ON CONFLICT (kind) DO UPDATE SET count = count + excluded.count");
+  const addGap = db.prepare(`
+    INSERT INTO gaps (kind, count, since_ms) VALUES (?, ?, ?) ON CONFLICT (kind) DO UPDATE SET
+      since_ms = CASE WHEN count = reported THEN excluded.since_ms ELSE since_ms END, count = count + excluded.count`);
   const saveJob = db.prepare("INSERT OR REPLACE INTO jobs VALUES (?, ?)");
   const removeJob = db.prepare("DELETE FROM jobs WHERE key = ?");
   const prune = db.prepare(PRUNE);
@@ -71,7 +78,7 @@ export function createLedger(db: Database, options: LedgerOptions): Ledger {
 
   const writeGroup = (group: GroupMessage): void => {
     writeRecords(group.records);
-    for (const [kind, count] of group.gaps) addGap.run(kind, count);
+    for (const [kind, count] of group.gaps) addGap.run(kind, count, Date.now());
     for (const [key, startedAtMs] of group.jobs) {
       if (startedAtMs === null) removeJob.run(key);
       else saveJob.run(key, startedAtMs);
@@ -95,6 +102,12 @@ export function createLedger(db: Database, options: LedgerOptions): Ledger {
         if (removed > 0) countPruned.run(removed);
         return removed;
       }, "normal"),
+    shrinkStep(pages) {
+      const free = db.read(() => integerOf(db.prepare("PRAGMA freelist_count").get()?.["freelist_count"]));
+      if (free <= SPARE_PAGES) return false;
+      db.read(() => db.exec(`PRAGMA incremental_vacuum(${Math.min(pages, free - SPARE_PAGES)})`));
+      return true;
+    },
     jobs: () => db.read(() => db.prepare("SELECT key, started_at_ms FROM jobs").all()).map((row) => [textOf(row["key"]), integerOf(row["started_at_ms"])]),
     gaps: () => readGaps(db),
   };

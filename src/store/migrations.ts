@@ -75,7 +75,10 @@ const VERSION_2 = `
   ALTER TABLE gaps ADD COLUMN reported INTEGER NOT NULL DEFAULT 0;
 `;
 
-const MIGRATIONS: readonly string[] = [VERSION_1, VERSION_2];
+/** When the part of a gap that is not reported yet began. */
+const VERSION_3 = "ALTER TABLE gaps ADD COLUMN since_ms INTEGER";
+
+const MIGRATIONS: readonly string[] = [VERSION_1, VERSION_2, VERSION_3];
 
 /** Brings the schema up to date and returns the deployment id, made once whoever comes first. */
 export function migrate(db: Database): string {

@@ -12,6 +12,9 @@ import { StoreError } from "./store-error.ts";
 export const MAX_RECORDS = 10_000;
 export const MAX_BYTES = 64 * 1024 * 1024;
 
+/** The part of those bounds from which on nothing new should begin. */
+const NEARLY_FULL = 0.8;
+
 /** A group is full at either: a failing disk is then tried with little. */
 const GROUP_RECORDS = 1000;
 const GROUP_BYTES = 4 * 1024 * 1024;
@@ -67,9 +70,9 @@ export class OutgoingGroups {
     return this.#inFlight.length;
   }
 
-  /** A full group waits. */
-  get isFull(): boolean {
-    return this.#sealed.length > 0;
+  /** Little room is left: what is under way by now should still find some. */
+  get isNearlyFull(): boolean {
+    return this.#records >= MAX_RECORDS * NEARLY_FULL || this.#bytes >= MAX_BYTES * NEARLY_FULL;
   }
 
   /** The number of the oldest group that is not known to be stored. */

@@ -1,6 +1,6 @@
 /** The messages between the client (main thread) and the worker that owns the database. */
 
-import type { EventQuery, OutboxBatch, StoreCounts, StoredRecord, UsageQuery, UsageRow } from "./store.ts";
+import type { DeadLetter, DeadLetterQuery, EventQuery, OutboxBatch, StoreCounts, StoredRecord, UsageQuery, UsageRow } from "./store.ts";
 import type { StoreErrorCode } from "./store-error.ts";
 
 /**
@@ -26,6 +26,8 @@ export type Call =
   | { readonly name: "events"; readonly query: EventQuery }
   | { readonly name: "usage"; readonly query: UsageQuery }
   | { readonly name: "counts" }
+  | { readonly name: "deadLetters"; readonly query: DeadLetterQuery }
+  | { readonly name: "changeDeadLetters"; readonly change: "replay" | "discard"; readonly ids: readonly string[] | undefined }
   | { readonly name: "prune"; readonly beforeMs: number }
   /** Gives up ownership, closes the database and ends the worker. */
   | { readonly name: "close" };
@@ -52,6 +54,8 @@ export type Answer =
   | { readonly name: "events"; readonly records: readonly StoredRecord[] }
   | { readonly name: "usage"; readonly rows: readonly UsageRow[] }
   | { readonly name: "counts"; readonly counts: StoreCounts }
+  | { readonly name: "deadLetters"; readonly deadLetters: readonly DeadLetter[] }
+  | { readonly name: "changed"; readonly events: number }
   | { readonly name: "pruned"; readonly removed: number }
   | { readonly name: "done" };
 
@@ -77,6 +81,7 @@ export type FromWorker =
   | { readonly kind: "refused"; readonly seq: number; readonly error: ErrorMessage }
   | { readonly kind: "answer"; readonly id: number; readonly answer: Answer }
   | { readonly kind: "answerError"; readonly id: number; readonly error: ErrorMessage }
+  /** The outbox has changed in another way than by groups: an adoption, or the report of a loss. */
   | { readonly kind: "adopted"; readonly recovered: number }
   | { readonly kind: "heartbeat"; readonly error: ErrorMessage | undefined };
 

@@ -7,9 +7,10 @@
 
 import type { Database, Statement } from "./database.ts";
 import { integerOf, textOf } from "./database.ts";
+import { createDeadLetters } from "./dead-letters.ts";
 import { readGaps } from "./ledger.ts";
 import { DELIVERY } from "./migrations.ts";
-import type { DeliveryState, EventQuery, StoreCounts, StoredRecord, UsageQuery, UsageRow } from "./store.ts";
+import type { DeadLetter, DeadLetterQuery, DeliveryState, EventQuery, StoreCounts, StoredRecord, UsageQuery, UsageRow } from "./store.ts";
 import { createUsageTotals } from "./usage-totals.ts";
 
 /** Lets the event loop turn. */
@@ -20,6 +21,7 @@ export interface Queries {
   events(query: EventQuery): Promise<StoredRecord[]>;
   usage(query: UsageQuery): Promise<UsageRow[]>;
   counts(): Promise<StoreCounts>;
+  deadLetters(query: DeadLetterQuery): DeadLetter[];
 }
 
 export interface QueriesOptions {
@@ -97,6 +99,7 @@ export function createQueries(db: Database, options: QueriesOptions): Queries {
     return found.toSorted((a, b) => a.position - b.position);
   }
 
+  const deadLetters = createDeadLetters(db);
   const countRecords = createRecordCounter(db, options.pause);
   return {
     async events(query) {
@@ -115,8 +118,9 @@ export function createQueries(db: Database, options: QueriesOptions): Queries {
       return totals.rows();
     },
     async counts() {
-      return { pending: options.pending(), records: await countRecords(), gaps: readGaps(db) };
+      return { pending: options.pending(), records: await countRecords(), dead_letters: deadLetters.count(), gaps: readGaps(db) };
     },
+    deadLetters: (query) => deadLetters.list(query),
   };
 }
 

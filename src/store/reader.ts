@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import type { Answer } from "./protocol.ts";
-import type { EventQuery, StoreCounts, StoredRecord, UsageQuery, UsageRow } from "./store.ts";
+import type { DeadLetter, DeadLetterQuery, EventQuery, StoreCounts, StoredRecord, UsageQuery, UsageRow } from "./store.ts";
 import { StoreError } from "./store-error.ts";
 import { WorkerLink } from "./worker-link.ts";
 
@@ -15,6 +15,7 @@ export interface LedgerQueries {
   events(query: EventQuery): Promise<readonly StoredRecord[]>;
   usage(query: UsageQuery): Promise<readonly UsageRow[]>;
   counts(): Promise<StoreCounts>;
+  deadLetters(query: DeadLetterQuery): Promise<readonly DeadLetter[]>;
 }
 
 /** A ledger that other processes may be writing. It owns no flows: `ownOnly` means nothing, and `pending` is everybody's. */
@@ -63,6 +64,11 @@ export function queriesOver(link: WorkerLink): LedgerQueries {
       const answer = await link.call({ name: "counts" });
       if (answer.name !== "counts") throw unexpectedAnswer(answer);
       return answer.counts;
+    },
+    async deadLetters(query) {
+      const answer = await link.call({ name: "deadLetters", query });
+      if (answer.name !== "deadLetters") throw unexpectedAnswer(answer);
+      return answer.deadLetters;
     },
   };
 }

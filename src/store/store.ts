@@ -106,11 +106,32 @@ export interface UsageQuery {
   readonly ownOnly?: boolean;
 }
 
+/** An event that a sink refused for good. */
+export interface DeadLetter {
+  /** The event's id. An event that two sinks refused is two dead letters. */
+  readonly id: string;
+  readonly sink: string;
+  /** "HTTP 422" or another code; never what the sink answered. */
+  readonly reason: string;
+  readonly refusedAtMs: number;
+  /** The event, byte for byte. */
+  readonly body: string;
+}
+
+export interface DeadLetterQuery {
+  /** Of these events; of all unless given. */
+  readonly ids?: readonly string[];
+  /** The oldest. Default 1000. */
+  readonly limit?: number;
+}
+
 export interface StoreCounts {
   /** Events stored and not yet delivered, owned by this process. */
   readonly pending: number;
   /** Records in the ledger. */
   readonly records: number;
+  /** Events that a sink refused for good and that were neither replayed nor discarded since. */
+  readonly dead_letters: number;
   /** Durable gaps by kind, since the database was made. */
   readonly gaps: Readonly<Record<string, number>>;
 }
@@ -130,6 +151,8 @@ export interface Store {
   commit(flowId: string, records: readonly LedgerRecord[]): Promise<void>;
   /** Why nothing can be written at the moment; undefined while all is well. */
   readonly failure: string | undefined;
+  /** Nothing has been written for so long that what waits in memory is near its bound. */
+  readonly isNearlyFull: boolean;
   /** Adds to a durable gap counter (`commit_timeout`, `queue_full` …). Never throws. */
   recordGap(kind: string, count: number): void;
   /** The outbox of one of the sinks that the store was opened with. */
@@ -143,6 +166,11 @@ export interface Store {
   events(query: EventQuery): Promise<readonly StoredRecord[]>;
   usage(query: UsageQuery): Promise<readonly UsageRow[]>;
   counts(): Promise<StoreCounts>;
+  deadLetters(query: DeadLetterQuery): Promise<readonly DeadLetter[]>;
+  /** Has dead letters delivered again, by whichever process delivers, under their old ids. Resolves to how many; all without `ids`. */
+  replayDeadLetters(ids?: readonly string[]): Promise<number>;
+  /** Gives dead letters up; their events stay in the ledger. Resolves to how many; all without `ids`. */
+  discardDeadLetters(ids?: readonly string[]): Promise<number>;
   /** Called after each commit that added pending events (drives delivery), and after adoption. */
   onPending(listener: () => void): void;
   /** Flushes, gives up ownership, closes the database and ends the worker. Idempotent. */

@@ -7,6 +7,10 @@ import { parentPort, workerData } from "node:worker_threads";
 import type { MessagePort } from "node:worker_threads";
 import { openDatabase, toStoreError } from "./database.ts";
 import type { Database } from "./database.ts";
+import { createDeadLetterChanges } from "./dead-letters.ts";
+import type { DeadLetterChanges } from "./dead-letters.ts";
+import { createGapReports } from "./gap-reports.ts";
+import type { GapReports } from "./gap-reports.ts";
 import { createLedger } from "./ledger.ts";
 import type { Ledger } from "./ledger.ts";
 import { checkSchema, migrate, readDeploymentId } from "./migrations.ts";
@@ -30,9 +34,23 @@ const ASLEEP_MS = 5000;
 /** Rows of one pruning transaction: about 5 ms. */
 const PRUNE_ROWS = 300;
 
+/** Dead letters of one step. */
+const DEAD_LETTER_ROWS = 200;
+
+/** Pages that one step of shrinking gives back: 2 MiB. */
+const SHRINK_PAGES = 256;
+
 interface Service {
   write(groups: readonly GroupMessage[]): void;
   call(call: Call): Answer | Promise<Answer>;
+}
+
+interface Parts {
+  readonly db: Database;
+  readonly ledger: Ledger;
+  readonly outbox: Outbox;
+  readonly deadLetters: DeadLetterChanges;
+  readonly queries: Queries;
 }
 
 const DONE: Answer = { name: "done" };
@@ -112,21 +130,24 @@ function openOwner(setup: WorkerSetup, send: (message: FromWorker) => void): Ser
   const { recovered } = owners.adopt(Date.now());
   const ledger = createLedger(db, { ownerId: owners.id, recordSync, waitingMask: sinks.mask });
   const outbox = createOutbox(db, owners, sinks, setup.takenBatches);
+  const deadLetters = createDeadLetterChanges(db, owners.id);
   const queries = createQueries(db, {
     pause,
     ownerId: owners.id,
     ownAfterPosition: setup.ownerId === undefined ? newestPosition(db) : 0,
     pending: () => outbox.pending(),
   });
-  const stopBeating = startHeartbeat(owners, send);
+  const gapReports = createGapReports(db, { ownerId: owners.id, source: `/tallyman/${deploymentId}`, waitingMask: sinks.mask });
+  const stopBeating = startHeartbeat(owners, gapReports, send);
   send({ kind: "ready", deploymentId, ownerId: owners.id, recovered, jobs: ledger.jobs() });
   return {
     write: (groups) => ledger.write(groups),
-    call: (call) => (call.name === "close" ? close() : runCall(call, db, ledger, outbox, queries)),
+    call: (call) => (call.name === "close" ? close() : runCall(call, { db, ledger, outbox, deadLetters, queries })),
   };
   function close(): Answer {
     stopBeating();
     try {
+      gapReports.reportAll(Date.now());
       owners.release();
     } finally {
       db.close();
@@ -146,7 +167,7 @@ function openReader(setup: WorkerSetup, send: (message: FromWorker) => void): Se
   return {
     write: refuse,
     call(call) {
-      if (call.name === "events" || call.name === "usage" || call.name === "counts") return runQuery(call, queries);
+      if (call.name === "events" || call.name === "usage" || call.name === "counts" || call.name === "deadLetters") return runQuery(call, queries);
       if (call.name !== "close") return refuse();
       db.close();
       return DONE;
@@ -154,7 +175,7 @@ function openReader(setup: WorkerSetup, send: (message: FromWorker) => void): Se
   };
 }
 
-type Query = Extract<Call, { name: "events" | "usage" | "counts" }>;
+type Query = Extract<Call, { name: "events" | "usage" | "counts" | "deadLetters" }>;
 
 async function runQuery(query: Query, queries: Queries): Promise<Answer> {
   switch (query.name) {
@@ -164,21 +185,40 @@ async function runQuery(query: Query, queries: Queries): Promise<Answer> {
       return { name: "usage", rows: await queries.usage(query.query) };
     case "counts":
       return { name: "counts", counts: await queries.counts() };
+    case "deadLetters":
+      return { name: "deadLetters", deadLetters: queries.deadLetters(query.query) };
     default:
       return query satisfies never;
   }
 }
 
-function runCall(call: Exclude<Call, { name: "close" }>, db: Database, ledger: Ledger, outbox: Outbox, queries: Queries): Answer | Promise<Answer> {
+function runCall(call: Exclude<Call, { name: "close" }>, { db, ledger, outbox, deadLetters, queries }: Parts): Answer | Promise<Answer> {
   switch (call.name) {
     case "events":
     case "usage":
     case "counts":
+    case "deadLetters":
       return runQuery(call, queries);
     case "prune":
       return prune(ledger, call.beforeMs);
+    case "changeDeadLetters":
+      return changeDeadLetters(db, deadLetters, call.change, call.ids);
     default:
       return runOutboxCall(call, db, outbox);
+  }
+}
+
+/** In steps of a few milliseconds. */
+async function changeDeadLetters(db: Database, deadLetters: DeadLetterChanges, change: "replay" | "discard", ids: readonly string[] | undefined): Promise<Answer> {
+  let events = 0;
+  for (;;) {
+    const step = db.transaction(
+      () => (change === "replay" ? deadLetters.replay(ids, DEAD_LETTER_ROWS, Date.now()) : deadLetters.discard(ids, DEAD_LETTER_ROWS)),
+      "full",
+    );
+    events += step;
+    if (step < DEAD_LETTER_ROWS) return { name: "changed", events };
+    await pause();
   }
 }
 
@@ -187,13 +227,15 @@ async function prune(ledger: Ledger, beforeMs: number): Promise<Answer> {
   for (;;) {
     const step = ledger.pruneStep(beforeMs, PRUNE_ROWS);
     removed += step;
-    if (step < PRUNE_ROWS) return { name: "pruned", removed };
+    if (step < PRUNE_ROWS) break;
     await pause();
   }
+  while (ledger.shrinkStep(SHRINK_PAGES)) await pause();
+  return { name: "pruned", removed };
 }
 
-/** Beats every second and adopts whoever is gone. Returns a function that ends it. */
-function startHeartbeat(owners: Owners, send: (message: FromWorker) => void): () => void {
+/** Beats every second, adopts whoever is gone and reports losses. Returns a function that ends it. */
+function startHeartbeat(owners: Owners, gapReports: GapReports, send: (message: FromWorker) => void): () => void {
   let lastMs = Date.now();
   const timer = setInterval(() => {
     const nowMs = Date.now();
@@ -205,6 +247,7 @@ function startHeartbeat(owners: Owners, send: (message: FromWorker) => void): ()
         const adoption = owners.adopt(nowMs);
         if (adoption.owners > 0) send({ kind: "adopted", recovered: adoption.recovered });
       }
+      if (gapReports.report(nowMs, performance.now()) > 0) send({ kind: "adopted", recovered: 0 });
       send({ kind: "heartbeat", error: undefined });
     } catch (error) {
       send({ kind: "heartbeat", error: errorMessage(error) });

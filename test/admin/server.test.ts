@@ -74,7 +74,8 @@ async function setUp(options: Partial<AdminServerOptions> = {}, changed: Partial
         usageQueries.push(query);
         return [ROW];
       },
-      counts: async () => ({ pending: 2, records: 9, gaps: { commit_timeout: 1 } }),
+      counts: async () => ({ pending: 2, records: 9, dead_letters: 1, gaps: { commit_timeout: 1 } }),
+      deadLetters: async () => [{ id: "e1", sink: "webhook", reason: "HTTP 422", refusedAtMs: NOW_MS, body: '{"id":"e1", "n":1.0}' }],
     },
     flows,
     tracker,
@@ -184,10 +185,13 @@ describe("the API", () => {
       buffered: 0,
       reports: 2,
       totals: { requests: 1, total_tokens: 15, cost: "0", unpriced: 1 },
-      ledger: { pending: 2, records: 9, gaps: { commit_timeout: 1 } },
+      ledger: { pending: 2, records: 9, dead_letters: 1, gaps: { commit_timeout: 1 } },
     });
     expect(await read("/api/v1/budgets")).toEqual({ budgets: [] });
-    expect(await read("/api/v1/dead-letters")).toEqual({ dead_letters: [] });
+    expect(await read("/api/v1/dead-letters")).toEqual({
+      dead_letters: [{ id: "e1", sink: "webhook", reason: "HTTP 422", refused_at: new Date(NOW_MS).toISOString(), event: { id: "e1", n: 1 } }],
+      total: 1,
+    });
   });
 
   it.each([
@@ -489,7 +493,7 @@ describe("listen and close", () => {
       readiness: async () => ({ ready: true, reasons: [] }),
       counters: () => ({ flows: 0, buffered: 0, reports: 0 }),
       caPem: CA_PEM,
-      store: { events: async () => [], usage: async () => [], counts: async () => ({ pending: 0, records: 0, gaps: {} }) },
+      store: { events: async () => [], usage: async () => [], counts: async () => ({ pending: 0, records: 0, dead_letters: 0, gaps: {} }), deadLetters: async () => [] },
       flows: createFlowFeed(),
       tracker: createTracker({ logger }),
       metrics: { text: async () => "", contentType: "text/plain" },

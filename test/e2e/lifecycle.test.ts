@@ -296,13 +296,21 @@ describe("a full outbox", () => {
     expect(await program.stop()).toBe(0);
   });
 
-  it("under drop_newest lets traffic pass, and counts what it dropped", async () => {
-    const stage = await stageWith(() => ({ status: 503 }));
-    const program = await stage.start({ TALLYMAN_QUEUE_MAX_EVENTS: "2", TALLYMAN_QUEUE_FULL: "drop_newest", TALLYMAN_DRAIN_TIMEOUT: "100ms" });
+  it("under drop_newest lets traffic pass, and delivers a record of what it dropped", async () => {
+    let isUp = false;
+    const stage = await stageWith(() => (isUp ? { status: 200 } : { status: 503 }));
+    const program = await stage.start({ TALLYMAN_QUEUE_MAX_EVENTS: "2", TALLYMAN_QUEUE_FULL: "drop_newest" });
     const client = clientOf(program);
     for (let i = 0; i < 4; i++) expect((await client.call(CALLS.chat)).status).toBe(200);
     await until(async () => (await countersOf(program)).ledger.gaps["queue_full"] === 2, "the gaps to be on disk");
-    expect((await ledgerOf(program)).map(({ delivery }) => delivery)).toEqual(["pending", "pending", "none", "none"]);
+    const deliveries = (await ledgerOf(program)).map(({ delivery }) => delivery);
+    expect(deliveries).toEqual(["pending", "pending", "none", "none"]);
+    isUp = true;
+    const gaps = (): unknown[] => stage.receiver.events().filter(({ type }) => type === "usage.gap.v1").map(({ data }) => data);
+    await until(() => gaps().length > 0, "the record at the receiver");
+    await settled(program);
+    expect(gaps()).toMatchObject([{ kind: "queue_full", count: 2, total: 2 }]);
+    expect(stage.received()).toHaveLength(2);
     expect(await program.stop()).toBe(0);
   });
 });

@@ -38,7 +38,7 @@ export interface Stage {
   /** Settings of a program on this stage, save for its ports. */
   readonly env: Readonly<Record<string, string>>;
   start(env?: NodeJS.ProcessEnv): Promise<Program>;
-  /** The usage events that the receiver took, in order of arrival. Throws when a signature did not hold. */
+  /** The usage events that the receiver took, in order of arrival, without reports of gaps. Throws when a signature did not hold. */
   received(): ModelUsageEvent[];
   /** Waits until the receiver took this many events, and gives them. */
   receives(count: number): Promise<ModelUsageEvent[]>;
@@ -50,6 +50,8 @@ export const WEBHOOK_SECRET = `whsec_${Buffer.from("thirty-two bytes of test sec
 
 /** A host of nobody's, bound to Anthropic's meter: its answers are the test's own. */
 export const GATEWAY = "gateway.example";
+
+const GAP_TYPE = "usage.gap.v1";
 
 /** `answer`: what the receiver says to each post; without it, 204. */
 export async function openStage(answer?: ReceiverOptions["answer"]): Promise<Stage> {
@@ -79,7 +81,7 @@ export async function openStage(answer?: ReceiverOptions["answer"]): Promise<Sta
   const received = (): ModelUsageEvent[] => {
     const refused = receiver.requests.find(({ signatureError }) => signatureError !== undefined);
     if (refused !== undefined) throw new Error(`a post is not signed: ${refused.signatureError}`);
-    return receiver.events().map(asModelEvent);
+    return receiver.events().filter(({ type }) => type !== GAP_TYPE).map(asModelEvent);
   };
   return {
     dir,
@@ -142,7 +144,7 @@ export async function settled(program: Program): Promise<void> {
 export async function ledgerOf(program: Program): Promise<LedgerEntry[]> {
   const answer = await program.get("/api/v1/events?limit=1000");
   if (typeof answer !== "object" || answer === null || !("events" in answer) || !Array.isArray(answer.events)) throw new TypeError("no list of events");
-  return answer.events.map((entry: unknown) => {
+  return answer.events.filter((entry: unknown) => !JSON.stringify(entry).includes(GAP_TYPE)).map((entry: unknown) => {
     if (typeof entry !== "object" || entry === null || !("event" in entry) || !("delivery" in entry)) throw new TypeError("no ledger entry");
     return { event: asModelEvent(entry.event), delivery: String(entry.delivery) };
   });

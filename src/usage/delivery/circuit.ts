@@ -1,6 +1,6 @@
 /**
  * Whether a sink may be tried. Closed: batches go out. Otherwise only a probe does, when the time that `failed` or
- * `refused` gave has passed. Pure; time is given and only compared with itself.
+ * `refused` gave has passed. Pure; knows no time.
  */
 
 /** Failures in a row that open the circuit. */
@@ -23,16 +23,18 @@ export type CircuitState = "closed" | "open" | "asked" | "paused";
 
 export interface Circuit {
   readonly state: CircuitState;
-  /** Failures since the sink last answered, those at the same time counted as one. */
+  /** The most failures in a row of any batch since the sink last answered. */
   readonly failures: number;
+  /** Changes with each answer: failures before and after it are not in a row. */
+  readonly generation: number;
   /** The sink has answered about a batch. */
   answered(): void;
   /**
-   * An attempt that began at `startedMs` failed. Gives the wait before the next probe; undefined when the circuit is closed, or
-   * when the probe that is due already stands. Attempts under way at once fail together: one that began before the last
-   * failure was known does not count again.
+   * A batch failed for the `inRow`th time since the sink last answered. Batches that are under way at once fail at once, so
+   * that each is counted for itself. Gives the wait before the next probe; undefined when the circuit is closed, or when
+   * this was no probe and the one that is due stands.
    */
-  failed(startedMs: number, nowMs: number, retryAfterMs?: number): number | undefined;
+  failed(inRow: number, isProbe: boolean, retryAfterMs?: number): number | undefined;
   /** The sink refuses everything. Gives the wait before the next probe. */
   refused(): number;
 }
@@ -42,7 +44,7 @@ export function createCircuit(random: () => number): Circuit {
   let state: CircuitState = "closed";
   let failures = 0;
   let probes = 0;
-  let lastFailureMs = Number.NEGATIVE_INFINITY;
+  let generation = 0;
 
   const probeWaitMs = (): number => {
     const ceiling = Math.min(LAST_PROBE_MS, FIRST_PROBE_MS * 2 ** Math.min(probes, 8));
@@ -57,19 +59,18 @@ export function createCircuit(random: () => number): Circuit {
     get failures() {
       return failures;
     },
+    get generation() {
+      return generation;
+    },
     answered() {
       state = "closed";
       failures = 0;
       probes = 0;
-      lastFailureMs = Number.NEGATIVE_INFINITY;
+      generation += 1;
     },
-    failed(startedMs, nowMs, retryAfterMs = 0) {
-      const isNew = startedMs >= lastFailureMs;
-      if (isNew) {
-        failures += 1;
-        lastFailureMs = nowMs;
-      }
-      if (state === "open" && !isNew) return undefined;
+    failed(inRow, isProbe, retryAfterMs = 0) {
+      failures = Math.max(failures, inRow);
+      if (state !== "closed" && !isProbe) return undefined;
       if (failures >= MAX_FAILURES) {
         state = "open";
         return Math.max(probeWaitMs(), retryAfterMs);
@@ -79,7 +80,7 @@ export function createCircuit(random: () => number): Circuit {
         return retryAfterMs;
       }
       // A probe that failed, and too little to keep everything back.
-      if (isNew) state = "closed";
+      state = "closed";
       return undefined;
     },
     refused() {

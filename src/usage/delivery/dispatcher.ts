@@ -63,7 +63,7 @@ export interface Dispatcher {
   stop(deadlineMs: number): Promise<void>;
 }
 
-/** Batches in memory for each post at once. */
+/** Batches in memory for each post at once; also the batches that are tried while the sink answers about none. */
 const LOADED_PER_SLOT = 4;
 
 /** Batches that are worked on at all. Those that have failed take little memory, and do not keep new ones back. */
@@ -96,21 +96,19 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     for (const batch of held.all()) if (batch.phase === "blocked") enqueue(batch);
   };
 
-  const attempt = async (batch: HeldBatch): Promise<void> => {
-    // One that was under way when the circuit opened: its turn comes when it closes.
+  const attempt = async (batch: HeldBatch, isProbe = false): Promise<void> => {
     if (isStopping) return;
     batch.phase = "sending";
     inFlight += 1;
-    const startedMs = monotonicMs();
     const verdict = await sender.send(batch);
     inFlight -= 1;
     if (verdict === "aborted") return;
     if (verdict === "gone") leave(batch);
     else if (verdict === "unreadable") retryLater(batch, STORE_RETRY_MS);
-    else judge(batch, verdict, startedMs);
+    else judge(batch, verdict, isProbe);
   };
 
-  const judge = (batch: HeldBatch, verdict: Verdict, startedMs: number): void => {
+  const judge = (batch: HeldBatch, verdict: Verdict, isProbe: boolean): void => {
     switch (verdict.kind) {
       case "delivered":
         answered(batch);
@@ -123,7 +121,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
         return refused(batch, verdict.reason);
       case "retry":
       case "pause":
-        return failed(batch, verdict, startedMs);
+        return failed(batch, verdict, isProbe);
       default:
         return verdict satisfies never;
     }
@@ -183,11 +181,11 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     options.onRoom();
   };
 
-  const failed = (batch: HeldBatch, verdict: Extract<Verdict, { kind: "retry" | "pause" }>, startedMs: number): void => {
+  const failed = (batch: HeldBatch, verdict: Extract<Verdict, { kind: "retry" | "pause" }>, isProbe: boolean): void => {
     options.onAttempt?.("retried", batch.size);
     const before = circuit.state;
-    const asked = verdict.kind === "retry" ? verdict.retryAfterMs : undefined;
-    const probeMs = verdict.kind === "pause" ? circuit.refused() : circuit.failed(startedMs, monotonicMs(), asked);
+    batch.inRow = { generation: circuit.generation, count: failuresInRow(batch) + 1 };
+    const probeMs = verdict.kind === "pause" ? circuit.refused() : circuit.failed(batch.inRow.count, isProbe, verdict.retryAfterMs);
     log.failed(verdict.reason, circuit.state, circuit.failures);
     lastError = verdict.reason;
     batch.failures += 1;
@@ -199,6 +197,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     unblock();
     options.onRoom();
   };
+
+  const failuresInRow = ({ inRow }: HeldBatch): number => (inRow.generation === circuit.generation ? inRow.count : 0);
 
   /** While the circuit is not closed, the probe's timer wakes whatever is to be tried. */
   const retryLater = (batch: HeldBatch, waitMs: number): void => {
@@ -224,14 +224,15 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     if (isStopping || batch === undefined) return;
     batch.cancelWait?.();
     batch.cancelWait = undefined;
-    void attempt(batch);
+    void attempt(batch, true);
   };
 
   return {
     get hasRoom() {
       if (isStopping) return false;
       if (circuit.state !== "closed") return held.size === 0;
-      return held.loaded < sink.limits.concurrency * LOADED_PER_SLOT && held.size < MAX_HELD;
+      const isBelow = (count: number): boolean => count < sink.limits.concurrency * LOADED_PER_SLOT;
+      return isBelow(held.loaded) && isBelow(held.all().filter((each) => failuresInRow(each) > 0).length) && held.size < MAX_HELD;
     },
     accept(batch) {
       for (const each of held.add([batch], monotonicMs())) enqueue(each);

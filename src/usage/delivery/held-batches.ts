@@ -24,6 +24,8 @@ export interface HeldBatch {
   readAtMs: number;
   phase: Phase;
   failures: number;
+  /** Failures since the sink last answered about any batch, valid for that generation of the circuit. */
+  inRow: { readonly generation: number; readonly count: number };
   /** Ends the wait for a retry. */
   cancelWait: (() => void) | undefined;
 }
@@ -86,6 +88,7 @@ function heldBatch(batch: OutboxBatch, nowMs: number): HeldBatch {
     readAtMs: nowMs,
     phase: "blocked",
     failures: 0,
+    inRow: { generation: 0, count: 0 },
     cancelWait: undefined,
   };
 }
