@@ -122,6 +122,8 @@ export class ExchangeReader implements Reader {
       if (reading.completeness !== "complete") isWhole = false;
       for (const [category, count] of Object.entries(reading.connectorUsage)) counts.add(category, count, reading.source === "estimate");
       parts.push({ route: reading.route, usage: reading.connectorUsage });
+      // What holds of a part is to be known of the whole; other facts of parts would contradict each other.
+      for (const [name, value] of Object.entries(reading.dims ?? {})) if (value === "true") setDim(this.dims, name, value);
     }
     for (const [category, count] of Object.entries(expanded.counts)) counts.add(category, count, expanded.isEstimated);
     counts.add(ATTEMPTED_CATEGORY, expanded.attempted);
