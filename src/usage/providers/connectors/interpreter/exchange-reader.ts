@@ -32,7 +32,7 @@ export class ExchangeReader implements Reader {
   private readonly isEstimateAllowed: boolean;
   private readonly counts = new Counts();
   private readonly dims = new Map<string, string>();
-  private readonly hookContext: HookContext;
+  private hookContext: HookContext | undefined;
   private readonly source: DeltaSource;
   private body: ResponseBody | undefined;
   private records: RecordBody | undefined;
@@ -51,7 +51,6 @@ export class ExchangeReader implements Reader {
       },
       take: () => this.takeDelta(),
     };
-    this.hookContext = createHookContext(exchange, this.counts, this.dims, () => this.hasFailed);
     exchange.onId = watchIds(exchange, this.counts, this.dims);
     if (exchange.found.route.needsRequest) this.requestData = (chunk) => exchange.requestKeeper.push(chunk);
   }
@@ -107,7 +106,7 @@ export class ExchangeReader implements Reader {
     const { route, definition } = exchange.found;
     runMeters(route.meters, exchange, this.counts, { state: definition.state, account: exchange.account });
     if (!isWhole && this.isEstimateAllowed) runFallback(route.fallback, exchange, this.counts);
-    this.callHook((hook) => hook.onSuccess?.(this.hookContext));
+    this.callHook((hook, context) => hook.onSuccess?.(context));
     return this.reading(isWhole ? "complete" : "partial");
   }
 
@@ -138,7 +137,7 @@ export class ExchangeReader implements Reader {
 
   private failure(): Reading {
     this.hasFailed = true;
-    this.callHook((hook) => hook.onFailure?.(this.hookContext));
+    this.callHook((hook, context) => hook.onFailure?.(context));
     return { kind: "free", reason: this.exchange.isStatusSuccess ? "not_successful" : "error_status", route: this.exchange.found.name, ...this.readDims() };
   }
 
@@ -173,7 +172,7 @@ export class ExchangeReader implements Reader {
     exchange.isResponseWhole = true;
     if (this.isSuccess() !== true) return;
     runMeters(route.meters, exchange, this.counts, { state: definition.state, account: exchange.account });
-    if (record !== undefined) this.callHook((hook) => hook.onRecord?.(this.hookContext, record));
+    if (record !== undefined) this.callHook((hook, context) => hook.onRecord?.(context, record));
   }
 
   /** Of a stream of records. */
@@ -229,11 +228,12 @@ export class ExchangeReader implements Reader {
     return this.dims.size === 0 ? {} : { dims: Object.fromEntries(this.dims) };
   }
 
-  private callHook(call: (hook: Hook) => void): void {
+  private callHook(call: (hook: Hook, context: HookContext) => void): void {
     const { hook } = this.exchange.found.route;
     if (hook === undefined) return;
+    this.hookContext ??= createHookContext(this.exchange, this.counts, this.dims, () => this.hasFailed);
     try {
-      call(hook);
+      call(hook, this.hookContext);
     } catch {
       // The reading says so; the error itself could quote what the hook read.
       this.hasHookFault = true;
