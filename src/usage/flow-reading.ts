@@ -14,6 +14,7 @@ import { requestIdOf, type FlowFacts } from "./event.ts";
 import { reportFault } from "./fault.ts";
 import { openFlow, type FlowOpeningOptions } from "./flow-opening.ts";
 import type { Handler, Reader, ReadEnd, Reading } from "./handler.ts";
+import { forEachJoined } from "./joined-run.ts";
 
 export interface FlowReadingOptions extends FlowOpeningOptions {
   /** Without one, estimates stay as the readers made them. */
@@ -89,10 +90,12 @@ export class FlowReading {
     });
   }
 
-  responseData(chunk: Uint8Array): void {
+  /** Pieces that came one after the other. */
+  responseData(run: readonly Uint8Array[]): void {
     if (this.#reader === undefined || this.#isUndecodable) return;
-    if (this.#responseDecoder !== undefined) this.#responseDecoder.push(chunk);
-    else this.#guard(() => this.#reader?.push(chunk));
+    const decoder = this.#responseDecoder;
+    if (decoder !== undefined) for (const chunk of run) decoder.push(chunk);
+    else this.#guard(() => forEachJoined(run, (bytes) => this.#reader?.push(bytes)));
   }
 
   /** Of a response of records: whether so much has come that it is worth an event; undefined: it is no such response. */

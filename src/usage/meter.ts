@@ -17,6 +17,7 @@ import { openFlow } from "./flow-opening.ts";
 import type { Handler, Reading } from "./handler.ts";
 import type { Recognition } from "./recognition.ts";
 import { IntervalParts, scheduleWithTimers, type Schedule } from "./interval-parts.ts";
+import { KeptPieces, type KeptBytes } from "./kept-pieces.ts";
 import { createSettlement, isolate, type FrozenEvent, type Settlement, type SettlementOptions } from "./settlement.ts";
 import { SocketFlow } from "./socket-flow.ts";
 import { createWorkQueue, type WorkQueue } from "./work-queue.ts";
@@ -57,7 +58,7 @@ export function createMeter(options: MeterOptions): FlowObserver {
     options,
     settlement: createSettlement(options),
     ended: createWorkQueue({ gatherMs: options.isStrict ? 0 : RELAXED_GATHER_MS, monotonicMs: options.monotonicMs }),
-    keptBytes: 0,
+    keptBytes: { ofAll: 0 },
   };
   const handlerOf = (head: FlowHead): Handler | undefined => options.hosts.lookup(head.host, head.port) ?? options.recognize?.(head);
   return {
@@ -89,23 +90,8 @@ interface Shared {
   readonly options: MeterOptions;
   readonly settlement: Settlement;
   readonly ended: WorkQueue;
-  /** Bytes of all flows that passed and are not read yet. */
-  keptBytes: number;
+  readonly keptBytes: KeptBytes;
 }
-
-/** What passes is kept by reference up to these bounds, then it is read: of one flow, in pieces and bytes, and of all. */
-const MAX_KEPT_PIECES = 128;
-const MAX_KEPT_BYTES = 32 * 1024;
-const MAX_KEPT_BYTES_OF_ALL = 8 * 1024 * 1024;
-
-/** One call of the tap that is still to be made of the reading. */
-type Piece =
-  | { readonly kind: "request"; readonly chunk: Uint8Array }
-  | { readonly kind: "request_end" }
-  | { readonly kind: "head"; readonly head: ResponseHead }
-  | { readonly kind: "response"; readonly chunk: Uint8Array };
-
-const REQUEST_END: Piece = { kind: "request_end" };
 
 /** A class for its identity: one flow from its head to its commit. */
 class MeteredFlow implements FlowTap, ActiveFlow {
@@ -118,8 +104,7 @@ class MeteredFlow implements FlowTap, ActiveFlow {
   readonly #openedAt: number;
   /** Of a response that may never end. */
   #parts: IntervalParts | undefined;
-  #kept: Piece[] = [];
-  #keptBytes = 0;
+  readonly #kept: KeptPieces;
   #status: number | null = null;
   #firstByteAt: number | null = null;
   #bytesUp = 0;
@@ -131,6 +116,7 @@ class MeteredFlow implements FlowTap, ActiveFlow {
     this.method = head.method;
     this.#shared = shared;
     this.#reading = reading;
+    this.#kept = new KeptPieces(shared.keptBytes);
     this.#startedAtMs = head.startedAtMs;
     this.#openedAt = monotonicMs();
     this.#lease = counters.startFlow();
@@ -144,24 +130,26 @@ class MeteredFlow implements FlowTap, ActiveFlow {
 
   requestData(chunk: Uint8Array): void {
     this.#bytesUp += chunk.length;
-    this.#keep({ kind: "request", chunk }, chunk.length);
+    this.#kept.requestData(chunk);
+    this.#readIfFull();
   }
 
   requestEnd(): void {
-    this.#keep(REQUEST_END, 0);
+    this.#kept.requestEnd();
     if (this.#shared.options.estimator?.hasCanonicalTokens === true) isolate(this.#shared.options, () => this.#read());
   }
 
   responseHead(head: ResponseHead): void {
     this.#status = head.status;
     this.#firstByteAt = this.#shared.options.monotonicMs();
-    this.#keep({ kind: "head", head }, 0);
+    this.#kept.responseHead(head);
     if (this.#reading.kind === "connector") isolate(this.#shared.options, () => this.#openParts());
   }
 
   responseData(chunk: Uint8Array): void {
     this.#bytesDown += chunk.length;
-    this.#keep({ kind: "response", chunk }, chunk.length);
+    this.#kept.responseData(chunk);
+    this.#readIfFull();
   }
 
   end(outcome: FlowOutcome): Promise<void> | undefined {
@@ -216,13 +204,9 @@ class MeteredFlow implements FlowTap, ActiveFlow {
     );
   }
 
-  #keep(piece: Piece, bytes: number): void {
-    this.#kept.push(piece);
-    this.#keptBytes += bytes;
-    this.#shared.keptBytes += bytes;
-    const isOver = this.#kept.length >= MAX_KEPT_PIECES || this.#keptBytes >= MAX_KEPT_BYTES || this.#shared.keptBytes >= MAX_KEPT_BYTES_OF_ALL;
-    // Called from the traffic: a fault that the reading does not catch itself must end here.
-    if (isOver) isolate(this.#shared.options, () => this.#readOn());
+  /** Called from the traffic: a fault that the reading does not catch itself must end here. */
+  #readIfFull(): void {
+    if (this.#kept.isFull) isolate(this.#shared.options, () => this.#readOn());
   }
 
   #readOn(): void {
@@ -232,34 +216,7 @@ class MeteredFlow implements FlowTap, ActiveFlow {
 
   /** Feeds the reading with what was kept. */
   #read(): void {
-    const kept = this.#kept;
-    this.#kept = [];
-    this.#shared.keptBytes -= this.#keptBytes;
-    this.#keptBytes = 0;
-    const reading = this.#reading;
-    for (let i = 0; i < kept.length; i++) {
-      const piece = kept[i] as Piece;
-      switch (piece.kind) {
-        case "request":
-          reading.requestData(piece.chunk);
-          break;
-        case "request_end":
-          reading.requestEnd();
-          break;
-        case "head":
-          reading.responseHead(piece.head);
-          break;
-        case "response": {
-          // The events of a stream come one by one; read together they cost a fraction.
-          const run = runOfResponse(kept, i);
-          reading.responseData(run.length === 1 ? piece.chunk : Buffer.concat(run));
-          i += run.length - 1;
-          break;
-        }
-        default:
-          piece satisfies never;
-      }
-    }
+    this.#kept.feed(this.#reading);
   }
 
   /** Reads out, builds the events and commits them. Resolves when they are stored; never rejects. */
@@ -308,15 +265,4 @@ class MeteredFlow implements FlowTap, ActiveFlow {
 /** Whether a last byte waits for the commit: an answer that was cut off has none. */
 function isHeld(outcome: FlowOutcome): boolean {
   return outcome.kind === "complete";
-}
-
-/** The response bytes from a place on, as far as nothing else comes between them. */
-function runOfResponse(kept: readonly Piece[], from: number): Uint8Array[] {
-  const run: Uint8Array[] = [];
-  for (let i = from; i < kept.length; i++) {
-    const piece = kept[i];
-    if (piece?.kind !== "response") break;
-    run.push(piece.chunk);
-  }
-  return run;
 }

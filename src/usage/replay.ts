@@ -29,7 +29,7 @@ import { getHeader } from "../flow/headers.ts";
 import type { RawHeaders } from "../flow/headers.ts";
 import type { ResponseHead } from "../flow/flow.ts";
 import { encodeNotation } from "./replay-frames.ts";
-import type { ExchangeInfo, Handler, OpenedExchange, PendingJobs, ReadEnd, Reading } from "./handler.ts";
+import type { ExchangeInfo, Handler, OpenedExchange, PendingJobs, ReadEnd, Reader, Reading } from "./handler.ts";
 
 /** One exchange as recorded. */
 export interface RecordedExchange {
@@ -124,10 +124,17 @@ export function replayOpened(exchange: RecordedExchange, opened: OpenedExchange,
   if (response !== undefined) {
     const body = responseBytes(response, options);
     reader.response(response);
-    for (const chunk of settings.split?.(body) ?? [body]) reader.push(chunk);
+    for (const chunk of settings.split?.(body) ?? [body]) pushOnce(reader, chunk);
   }
   const readings = reader.end({ kind: options.end ?? (response === undefined ? "client_aborted" : "complete") });
   return readings.length === 0 ? [FREE] : readings;
+}
+
+/** The buffer is only valid during the call: a reader that keeps it is found out. */
+function pushOnce(reader: Reader, chunk: Uint8Array): void {
+  const lent = Buffer.from(chunk);
+  reader.push(lent);
+  lent.fill(0);
 }
 
 /** A recorded response body as it came, decoded. */

@@ -142,7 +142,7 @@ async function readCompressed(sample: Sample, handler: Handler, coding: string, 
   reading.requestData(Buffer.from(sample.requestBody));
   reading.requestEnd();
   reading.responseHead({ ...response, headers: [...response.headers, "content-encoding", coding] });
-  reading.responseData(compress(Buffer.from(response.body)));
+  reading.responseData([compress(Buffer.from(response.body))]);
   const readings = await reading.finish({ kind: "complete" });
   // What costs nothing whatever the answer is has no reader, here and in a replay, and each says so in its own words.
   return readings.map((each) => (each.kind === "free" && each.route === undefined ? { kind: "free", reason: "not_billable" } : each));
