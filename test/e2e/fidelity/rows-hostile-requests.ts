@@ -74,6 +74,8 @@ const HEADS: readonly HostileRequestRow[] = [
   { name: "names the fields of HTTP/2", request: get(":path: /y") },
   { name: "has a head of 64 KiB and more", request: get(`X-Long: ${"a".repeat(65_537)}`), statuses: [431] },
   { name: "has 10,000 fields", request: get(...Array.from({ length: 10_000 }, (_, i) => `X-${String(i)}: 1`)), statuses: [431] },
+  { name: "has a transfer coding behind 1,500 fields", request: `${post(...Array.from({ length: 1500 }, (_, i) => `X-${String(i)}: 1`), CHUNKED)}${chunks(HIDDEN)}${lastChunk()}`, statuses: [431] },
+  { name: "has a second Host behind 1,500 fields", request: get(...Array.from({ length: 1500 }, (_, i) => `X-${String(i)}: 1`), "Host: evil.example.net"), statuses: [431] },
   { name: "has 10,000 fields of two characters", request: get(...Array.from({ length: 10_000 }, () => "a:")), statuses: [400, 431] },
   { name: "has a field that never ends", request: `GET /x HTTP/1.1\r\n${"a".repeat(200_000)}`, statuses: [400, 431] },
   { name: "has a request line of 100 KB", request: lines(`GET /${"a".repeat(100_000)} HTTP/1.1`, HOST), statuses: [414, 431] },

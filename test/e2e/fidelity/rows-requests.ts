@@ -18,6 +18,7 @@ export const REQUEST_ROWS: readonly MessageRow[] = [
   { name: "keeps a query of 30 KB", request: lines(`GET /?q=${"abcdefghi%20".repeat(2500)} HTTP/1.1`, HOST) },
   { name: "keeps a field value of 30 KB", request: lines("GET / HTTP/1.1", HOST, `Cookie: ${"a=b; ".repeat(6000)}c=d`) },
   { name: "keeps 500 fields", request: lines("GET / HTTP/1.1", HOST, ...Array.from({ length: 500 }, (_, i) => `X-Field-${String(i)}: ${String(i)}`)) },
+  { name: "is framed by the last of 990 fields", request: `${lines("POST /x HTTP/1.1", HOST, ...Array.from({ length: 988 }, (_, i) => `X-F-${String(i)}: ${String(i)}`), "Content-Length: 4")}body` },
   { name: "keeps an empty field value", request: lines("GET / HTTP/1.1", HOST, "X-Empty:", "X-End: 1") },
   { name: "keeps latin1 bytes in a field value", request: lines("GET / HTTP/1.1", HOST, "X-Name: caf\xe9 \xff\x80") },
   { name: "keeps tabs and spaces within a field value", request: lines("GET / HTTP/1.1", HOST, "X-Gap: a \t  b") },
