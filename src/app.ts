@@ -12,7 +12,8 @@ import { buildAdmin } from "./app/admin.ts";
 import { followOutbox, sinkIds, startDelivery } from "./app/delivery.ts";
 import { createDrain, DRAINING, type DrainReport } from "./app/drain.ts";
 import { buildGate } from "./app/gate.ts";
-import { handlerOptions, hostTable, interception, recognition } from "./app/hosts.ts";
+import { loadHandlers } from "./app/handlers.ts";
+import { hostTable, interception, recognition } from "./app/hosts.ts";
 import { buildMeter } from "./app/metering.ts";
 import type { AppOptions, Parts } from "./app/parts.ts";
 import { loadPrices } from "./app/prices.ts";
@@ -25,7 +26,7 @@ import { createLeafCache } from "./proxy/leaf-cache.ts";
 import { errorCode } from "./proxy/proxy-error.ts";
 import { startProxy, type ProxyServer } from "./proxy/proxy.ts";
 import { openStore, type DurableStore } from "./store/client.ts";
-import { createCounters, createHandlers, createIncludeUsage, createTokenizer, createTracker, type Counters, type Deliveries, type Tokenizer, type Tracker } from "./usage/index.ts";
+import { createCounters, createIncludeUsage, createTokenizer, createTracker, type Counters, type Deliveries, type Tokenizer, type Tracker } from "./usage/index.ts";
 
 export type { DrainReport } from "./app/drain.ts";
 export type { AppOptions, BillingGate } from "./app/parts.ts";
@@ -53,7 +54,7 @@ export interface App {
 export async function startApp(options: AppOptions): Promise<App> {
   const { settings, logger } = options;
   for (const variable of withoutEffect(settings)) logger.warn(`${variable} is set and checked, and has no effect in this version`);
-  const handlers = [...(options.meters ?? []), ...createHandlers(handlerOptions(settings))];
+  const handlers = await loadHandlers(settings, options.meters);
   const hosts = hostTable(handlers, settings);
   const recognize = recognition(handlers, settings);
   const prices = await loadPrices(options);

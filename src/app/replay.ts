@@ -3,8 +3,9 @@
 import type { Logger } from "pino";
 
 import type { Settings } from "../config/settings.ts";
-import { createEstimator, createEventBuilder, createHandlers, createTokenizer, replayEvents, type UsageEvent } from "../usage/index.ts";
-import { handlerOptions, hostTable, recognition } from "./hosts.ts";
+import { createEstimator, createEventBuilder, createTokenizer, replayEvents, type UsageEvent } from "../usage/index.ts";
+import { loadHandlers } from "./handlers.ts";
+import { hostTable, recognition } from "./hosts.ts";
 import { attributed, priceConnectorReading, priceReading } from "./metering.ts";
 import { loadPrices } from "./prices.ts";
 
@@ -22,7 +23,7 @@ export interface ReplayerOptions {
 
 /** Rejects with StartError for settings that only this can judge. */
 export async function createReplayer({ settings, logger, now }: ReplayerOptions): Promise<Replayer> {
-  const handlers = createHandlers(handlerOptions(settings));
+  const handlers = await loadHandlers(settings);
   const hosts = hostTable(handlers, settings);
   const prices = await loadPrices({ settings, logger });
   const tokenizer = createTokenizer();

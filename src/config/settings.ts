@@ -160,6 +160,10 @@ export const SETTINGS = {
     ON_OFF, "off",
   ),
 
+  connectorsFile: optional(
+    ["TALLYMAN_CONNECTORS_FILE", "Connectors", "Connectors of your own, as JSON: a definition, or a list of them. Their hosts are metered."],
+    scalar.readableFile("a file of connector definitions"),
+  ),
   connectorPrices: setting(
     ["TALLYMAN_CONNECTOR_PRICES", "Connectors", "Where sources disagree about what a connector charges: `list` takes the likeliest price, `strict` the dearest. Counts do not depend on it."],
     scalar.choice("list", "strict"), "list",

@@ -13,6 +13,7 @@ export { createMeter, type ActiveFlow } from "./meter.ts";
 export { createPendingJobs } from "./pending-jobs.ts";
 export { createPriceBook, type PriceBook } from "./pricing/price-book.ts";
 export { createRecognition, type Recognition } from "./recognition.ts";
+export { loadConnectors } from "./providers/connectors/interpreter/load-definition.ts";
 export { createHandlers, type HandlerOptions } from "./providers/index.ts";
 export { RecordError } from "./replay.ts";
 export { replayEvents } from "./replay-events.ts";

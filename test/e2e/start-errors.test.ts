@@ -179,6 +179,14 @@ describe("a start that fails", () => {
     await expectRefusal(ended, 2, /TALLYMAN_PRICES_FILE .*prices\.json/);
     expectOneLine(ended);
   });
+
+  it("for a file of connectors with faults lists every one of them with its route and exits 2", async () => {
+    const route = { id: "things.list", method: "get", path: "things", meters: [{ category: "Things", count: 1 }] };
+    await writeFile(join(dir, "connectors.json"), JSON.stringify({ id: "acme", revision: "2026-11-28", hosts: ["api.acme.example"], routes: [route] }));
+    const ended = await serve({ TALLYMAN_CONNECTORS_FILE: join(dir, "connectors.json") });
+    await expectRefusal(ended, 2, /TALLYMAN_CONNECTORS_FILE .*connectors\.json/);
+    for (const fault of ['method "get"', 'path "things"', 'category "Things"']) expect(ended.stderr).toContain(`acme, route things.list: ${fault}`);
+  });
 });
 
 async function makeAuthority(name: string): Promise<void> {
