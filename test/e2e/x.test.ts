@@ -85,6 +85,7 @@ describe("twitter-api-v2 through the program", () => {
     });
     expect(counts(events)).toEqual([["tweets.lookup", { "posts.read": 2 }]]);
     expect(events[0]!.data).toMatchObject({ meter: "x", host: "api.x.com", status: 200, completeness: "complete", usage_source: "provider", billable: true });
+    expect(events[0]!.data.cost).toMatchObject({ amount: "0.01", currency: "USD", source: "price_book" });
     expect(lastCall().headers.authorization).toBe(`Bearer ${X_BEARER}`);
   });
 
@@ -122,6 +123,7 @@ describe("twitter-api-v2 through the program", () => {
       { url_kind: "explicit", reply: "false", quote: "false", edit: "false", media: "false" },
       { url_kind: "bare-domain", reply: "true", quote: "false", edit: "false", media: "true" },
     ]);
+    expect(events.map(({ data }) => data.cost?.amount)).toEqual(["0.015", "0.2", "0.2"]);
     expect(lastCall().headers.authorization).toMatch(/^OAuth oauth_consumer_key="/);
   });
 

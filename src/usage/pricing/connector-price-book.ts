@@ -123,7 +123,8 @@ function rateFor(rates: ReadonlyMap<string, readonly Rate[]>, key: string, atMs:
 function withoutParts(usage: ConnectorUsage, parts: NonNullable<ConnectorPriceQuery["parts"]>): ConnectorUsage {
   const left = new Map(Object.entries(usage));
   for (const part of parts) for (const [category, count] of Object.entries(part.usage)) left.set(category, (left.get(category) ?? 0) - count);
-  return Object.fromEntries([...left].filter(([, count]) => count > 0));
+  // No new ones among the counted: that zero is what costs nothing.
+  return Object.fromEntries([...left].filter(([category, count]) => count > 0 || category.endsWith(UNIQUE)));
 }
 
 function add(rates: Map<string, Rate[]>, { connector, category }: { readonly connector: string; readonly category: string }, rate: Rate): void {

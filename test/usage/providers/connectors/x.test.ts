@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 
+import { createConnectorPriceBook } from "../../../../src/usage/pricing/connector-price-book.ts";
 import type { Reading } from "../../../../src/usage/handler.ts";
 import { defineX } from "../../../../src/usage/providers/connectors/x/definition.ts";
 import { createX } from "../../../../src/usage/providers/connectors/x.ts";
@@ -117,6 +118,36 @@ function operationOf(method: string, target: string): string {
   const exchange = { method, target, requestHeaders: ["host", "api.x.com"], requestBody: "", response: undefined, options: {}, expected: undefined };
   return x.open(exchangeInfo(exchange), { isEstimateAllowed: true, jobs: createReplayJobs() }).operation;
 }
+
+describe("the prices of X", () => {
+  const atMs = Date.parse("2026-11-28");
+  const usd = (usage: Record<string, number>, route: string, profile: "list" | "strict" = "list"): string | undefined =>
+    createConnectorPriceBook([], profile).price({ connector: "x", route, usage, atMs })?.amount;
+
+  it("are there for every category of the table that X is known to charge for", () => {
+    const unpriced = new Set(["public_keys.read", "media.downloaded", "analytics.read", "broadcasts.read", "broadcast_chat.read", "broadcasts.write"]);
+    for (const { method, path, category, rule } of X_TABLE) {
+      if (rule === "0") continue;
+      const amount = usd({ [category]: 1 }, operationOf(method, filled(path)));
+      expect(amount === undefined, `${method} ${path}`).toBe(unpriced.has(category));
+    }
+  });
+
+  it("are those of the route where they differ by route", () => {
+    expect(usd({ "users.read": 1 }, "users.lookup")).toBe("0.01");
+    expect(usd({ "users.read": 1 }, "users.me")).toBe("0");
+    expect(usd({ "users.read": 1 }, "users.me", "strict")).toBe("0.01");
+    expect(usd({ "users.read": 1 }, "tweets.liking_users")).toBe("0");
+    expect(usd({ "interactions.delete": 1 }, "likes.delete")).toBe("0.01");
+    expect(usd({ "interactions.delete": 1 }, "retweets.delete")).toBe("0.005");
+    expect(usd({ "media.read": 2 }, "search.recent", "strict")).toBe("0.01");
+  });
+
+  it("are those of reads that are not told apart, where some are", () => {
+    expect(usd({ "posts.read": 12, "posts.read.unique": 9, _bad_lines: 1 }, "search.stream")).toBe("0.045");
+    expect(usd({ "posts.read": 12, "posts.read.unique": 0 }, "search.recent")).toBe("0");
+  });
+});
 
 describe("what an operator may choose", () => {
   const page = { data: TWO, includes: { users: [{ id: "7" }], tweets: [{ id: "3" }], posts: [{ id: "4" }], media: [{ media_key: "3_1" }] } };
