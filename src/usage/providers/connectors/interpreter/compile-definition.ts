@@ -24,7 +24,7 @@ export function compileDefinition(definition: ConnectorDefinition, memory: Conne
   const routes = new Map<string, CompiledRoute>();
   const entries: RouteEntry<CompiledRoute>[] = [];
   for (const route of definition.routes) {
-    const compiled = compileRoute(route, definition);
+    const compiled = compileRoute(route, definition, memory.seenIds !== undefined);
     routes.set(route.id, compiled);
     for (const entry of entriesOf(route, compiled)) entries.push(entry);
   }

@@ -9,7 +9,8 @@ import type { OperandSink } from "./operands.ts";
 import { parsePath, planProbes } from "./probe-plan.ts";
 import type { IdSource } from "./probe-plan.ts";
 
-export function compileRoute(route: Route, definition: ConnectorDefinition): CompiledRoute {
+/** `hasIds`: the ids of counted things are told. Looking for them, each element has to be entered: three times the work of stepping over it. */
+export function compileRoute(route: Route, definition: ConnectorDefinition, hasIds = false): CompiledRoute {
   // What a batch or an MCP server answers has not the form of the API's own answers.
   const success = [route.expand === undefined ? definition.success : undefined, route.success].filter((predicate) => predicate !== undefined);
   const meters = resolveMeters(route.meters ?? [], definition.shared ?? {});
@@ -17,7 +18,7 @@ export function compileRoute(route: Route, definition: ConnectorDefinition): Com
   const hook = route.hook === undefined ? undefined : definition.hooks?.[route.hook];
   const isFree = meters.length === 0 && hook === undefined && route.expand === undefined;
   const wants = gatherWants({ route, success, meters, fallback, probes: hook?.probes ?? [] });
-  const plan = once(() => planProbes({ paths: wants.response, maps: meters.filter(isMapMeter).map(({ each }) => each), ids: idSources(meters) }));
+  const plan = once(() => planProbes({ paths: wants.response, maps: meters.filter(isMapMeter).map(({ each }) => each), ids: hasIds ? idSources(meters) : [] }));
   const requestPlan = once(() => planProbes({ paths: wants.request, maps: [], ids: [] }));
   return {
     id: route.id,
