@@ -70,10 +70,10 @@ interface Shared {
 }
 
 /**
- * What OpenAI's chat format puts around the text: three tokens a message, and three that the answer begins with
+ * What OpenAI's chat format puts around the text: three tokens a message and one for its role, and three that the answer begins with
  * (https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken, 2024-07).
  */
-const TOKENS_PER_MESSAGE = 3;
+const TOKENS_PER_MESSAGE = 4;
 const TOKENS_PER_ANSWER = 3;
 
 /** What is counted, for the log. */
