@@ -264,7 +264,7 @@ describe("a reader beside the store", () => {
     await store.commit("b", [record("b")]);
     expect((await reader.events({ afterPosition: first?.position ?? -1 })).map((each) => each.id)).toEqual(["b"]);
     expect((await reader.usage({}))[0]).toMatchObject({ key: "total", requests: 2, usage: { input_tokens: 3 } });
-    expect(await reader.counts()).toEqual({ pending: 2, records: 2, gaps: {} });
+    expect(await reader.counts()).toEqual({ pending: 2, records: 2, gaps: {}, dead_letters: 0 });
     expect(reader.deploymentId).toBe(store.deploymentId);
     await reader.close();
     const other = connect(dataDir);
