@@ -84,13 +84,15 @@ function exitCode(child: ChildProcess, file: string, context: CommandContext): P
 }
 
 async function printSummary(context: CommandContext, app: App): Promise<void> {
-  const rows = await app.store.usage({ by: "model", ownOnly: true });
-  if (rows.length === 0) {
+  const models = await app.store.usage({ by: "model", ownOnly: true });
+  const connectors = await app.store.usage({ by: "connector", ownOnly: true });
+  if (models.length + connectors.length === 0) {
     context.stderr.write("\ntallyman: no usage was seen in this run.\n");
     return;
   }
-  context.stderr.write(`\n${usageTable(rows, "model")}`);
-  for (const note of usageNotes(totalRow(rows))) context.stderr.write(`tallyman: ${note}\n`);
+  if (models.length > 0) context.stderr.write(`\n${usageTable(models, "model")}`);
+  if (connectors.length > 0) context.stderr.write(`\n${usageTable(connectors, "connector")}`);
+  for (const note of usageNotes(totalRow([...models, ...connectors]))) context.stderr.write(`tallyman: ${note}\n`);
   const { reports } = app.counters.snapshot();
   if (reports > 0) context.stderr.write(`tallyman: ${reports} event(s) wait for the receiver; the next tallyman on this data directory delivers them.\n`);
 }

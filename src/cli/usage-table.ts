@@ -52,6 +52,30 @@ export function totalRow(rows: readonly UsageRow[]): UsageRow {
 
 /** The table for people: one line a row, the total under a rule. Costs are rounded to a millionth of a dollar. */
 export function usageTable(rows: readonly UsageRow[], by: UsageDimension): string {
+  return by === "connector" ? connectorTable(rows) : tokenTable(rows, by);
+}
+
+/** A line for each category of each connector: they have no columns in common. */
+function connectorTable(rows: readonly UsageRow[]): string {
+  const total = totalRow(rows);
+  const columns: Column[] = [
+    { title: "connector", align: "left" },
+    { title: "requests", align: "right" },
+    { title: "counted", align: "left" },
+    { title: "count", align: "right" },
+    { title: "cost", align: "right" },
+  ];
+  return renderTable(columns, rows.flatMap(connectorCells), ["total", grouped(total.requests), "", "", dollars(total.cost)]);
+}
+
+function connectorCells(row: UsageRow): string[][] {
+  const counts = Object.entries(row.usage).filter(([, count]) => count > 0).toSorted(([a, x], [b, y]) => y - x || (a < b ? -1 : 1));
+  const [[category, count] = ["", undefined], ...others] = counts;
+  const first = [row.key, grouped(row.requests), category, count === undefined ? "" : grouped(count), dollars(row.cost)];
+  return [first, ...others.map(([name, value]) => ["", "", name, grouped(value), ""])];
+}
+
+function tokenTable(rows: readonly UsageRow[], by: UsageDimension): string {
   const total = totalRow(rows);
   const hasOther = otherCounts(total) !== "";
   const cells = (row: UsageRow): string[] => [

@@ -28,10 +28,21 @@ describe("usageTable", () => {
   });
 
   it("lists counts that are no tokens by name", () => {
-    const table = usageTable([row("x", 2, { "posts.read": 1200, "users.read": 3 }), row("", 1, { web_search_requests: 2 })], "connector");
+    const table = usageTable([row("a", 2, { "posts.read": 1200, "users.read": 3 }), row("", 1, { web_search_requests: 2 })], "agent");
     expect(table).toContain("posts.read=1,200 users.read=3");
     expect(table).toContain("(none)");
-    expect(table.split("\n")[0]).toMatch(/^connector .* other +cost$/);
+    expect(table.split("\n")[0]).toMatch(/^agent .* other +cost$/);
+  });
+
+  it("prints a line for each category of a connector, the largest first", () => {
+    expect(usageTable([row("x", 3, { "users.read": 3, "posts.read": 1200 }, { cost: "6.03" }), row("slack", 1, { "messages.sent": 1 })], "connector")).toBe(
+      "connector  requests  counted        count   cost\n" +
+        "x                 3  posts.read     1,200  $6.03\n" +
+        "                     users.read         3\n" +
+        "slack             1  messages.sent      1      -\n" +
+        "─────────  ────────  ─────────────  ─────  ─────\n" +
+        "total             4                        $6.03\n",
+    );
   });
 
   it("is a header and an empty total when there is nothing", () => {

@@ -135,7 +135,7 @@ export interface MapMeter {
   readonly map: Readonly<Record<string, string>>;
   /**
    * The category of other keys, such as "includes.{key}". Keys that are not [A-Za-z0-9_.-]{1,64}, and those after the
-   * first MAX_UNKNOWN_KEYS of an exchange, are counted under the key "_other".
+   * first MAX_UNKNOWN_KEYS of an exchange or MAX_UNKNOWN_KEYS_OF_ALL of all, are counted under the key "_other".
    */
   readonly unknown: string;
   /** The id within an element ("id"), as Meter.ids. */
@@ -285,6 +285,8 @@ export interface RequestBody {
 
 /** Bounds that are part of the language. */
 export const MAX_UNKNOWN_KEYS = 64;
+/** Of all exchanges of a connector since the start: categories do not grow without end. */
+export const MAX_UNKNOWN_KEYS_OF_ALL = 256;
 export const MAX_PATH_STEPS = 16;
 export const MAX_REQUEST_BYTES = 4 * 1024 * 1024;
 

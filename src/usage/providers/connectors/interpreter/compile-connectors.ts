@@ -32,7 +32,7 @@ export interface CompileOptions {
 export function compileConnectors(definitions: readonly ConnectorDefinition[], options: CompileOptions = {}): Handler {
   const faults: DefinitionFault[] = [];
   const { now = Date.now, isDeduplicating = false } = options;
-  const memory = { now, state: createConnectorState(now), seenIds: isDeduplicating ? createSeenIds({ now }) : undefined };
+  const memory = { now, state: createConnectorState(now), unknownKeys: new Set<string>(), seenIds: isDeduplicating ? createSeenIds({ now }) : undefined };
   const compiled = definitions.map((definition) => compileDefinition(definition, memory, faults));
   const id = definitions[0]?.id ?? "";
   for (const other of definitions) {

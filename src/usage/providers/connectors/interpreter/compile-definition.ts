@@ -13,6 +13,7 @@ import type { SeenIds } from "./seen-ids.ts";
 /** What the definitions of one connector share. */
 export interface ConnectorMemory {
   readonly state: ConnectorState;
+  readonly unknownKeys: Set<string>;
   readonly seenIds: SeenIds | undefined;
   /** Epoch milliseconds. */
   readonly now: () => number;

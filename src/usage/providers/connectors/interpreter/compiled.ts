@@ -34,6 +34,8 @@ export interface CompiledDefinition {
   /** Stands for every path that no route has; undefined: they are ignored. */
   readonly unmatched: CompiledRoute | undefined;
   readonly state: ConnectorState;
+  /** Keys of map meters that no map names, of all exchanges. */
+  readonly unknownKeys: Set<string>;
   /** undefined: things are not told apart. */
   readonly seenIds: SeenIds | undefined;
   /** Epoch milliseconds. */

@@ -1,7 +1,7 @@
 /** Counts by category of one exchange (of a stream: since the last reading). Bounded in the number of categories. */
 
 import type { ConnectorUsage } from "../../../categories.ts";
-import { MAX_UNKNOWN_KEYS } from "../definition.ts";
+import { MAX_UNKNOWN_KEYS, MAX_UNKNOWN_KEYS_OF_ALL } from "../definition.ts";
 import type { MapMeter } from "../definition.ts";
 import { OTHER_KEY } from "./probes.ts";
 
@@ -17,7 +17,14 @@ export class Counts {
   private readonly unknownKeys = new Set<string>();
   /** By category: how many of what was counted were counted before today. There only where that is told. */
   private readonly known = new Map<string, number>();
+  /** Such keys of all exchanges of the connector. */
+  private readonly keysOfAll: Set<string>;
   private hasEstimate = false;
+
+  /** `keysOfAll`: the connector's own, shared by its exchanges. */
+  constructor(keysOfAll: Set<string> = new Set()) {
+    this.keysOfAll = keysOfAll;
+  }
 
   /** Adds a count; one that is not positive and finite is left out. */
   add(category: string, count: number | undefined, isEstimated = false): void {
@@ -55,7 +62,7 @@ export class Counts {
     const named = Object.hasOwn(map, key) ? map[key] : undefined;
     if (named !== undefined) return named;
     const isNew = key !== OTHER_KEY && !this.unknownKeys.has(key);
-    const isOver = isNew && this.unknownKeys.size >= MAX_UNKNOWN_KEYS;
+    const isOver = isNew && (this.unknownKeys.size >= MAX_UNKNOWN_KEYS || !isAdmitted(this.keysOfAll, key));
     if (isNew && !isOver) this.unknownKeys.add(key);
     return unknown.replaceAll("{key}", isOver ? OTHER_KEY : key);
   }
@@ -87,4 +94,10 @@ export class Counts {
     this.hasEstimate = false;
     return usage;
   }
+}
+
+/** Whether a key is one of the first of the connector. */
+function isAdmitted(keys: Set<string>, key: string): boolean {
+  if (!keys.has(key) && keys.size < MAX_UNKNOWN_KEYS_OF_ALL) keys.add(key);
+  return keys.has(key);
 }

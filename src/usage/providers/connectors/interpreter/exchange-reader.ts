@@ -30,7 +30,7 @@ export class ExchangeReader implements Reader {
   readonly requestData?: (chunk: Uint8Array) => void;
   private readonly exchange: Exchange;
   private readonly isEstimateAllowed: boolean;
-  private readonly counts = new Counts();
+  private readonly counts: Counts;
   private readonly dims = new Map<string, string>();
   private hookContext: HookContext | undefined;
   private readonly source: DeltaSource;
@@ -44,7 +44,8 @@ export class ExchangeReader implements Reader {
   constructor(exchange: Exchange, context: Pick<ReaderContext, "isEstimateAllowed">) {
     this.exchange = exchange;
     this.isEstimateAllowed = context.isEstimateAllowed;
-    const { counts } = this;
+    const counts = new Counts(exchange.found.definition.unknownKeys);
+    this.counts = counts;
     this.source = {
       get isDue() {
         return counts.items >= MAX_ITEMS;

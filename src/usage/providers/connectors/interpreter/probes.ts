@@ -142,6 +142,11 @@ export class Probes implements JsonVisitor {
     this.pending = parent?.isObject === false ? parent.node.other : undefined;
   }
 
+  /** The document was cut: what had begun counts as far as it came. */
+  leaveAll(): void {
+    while (this.frames.length > 0) this.leave();
+  }
+
   /** The key of the coming value, as its bytes stand between the quotes; `text` gives it decoded. */
   keyBytes(bytes: Uint8Array, from: number, to: number, text: () => string): void {
     const frame = this.frames.at(-1);

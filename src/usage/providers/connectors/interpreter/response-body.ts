@@ -39,7 +39,11 @@ function jsonBody(probes: Probes): ResponseBody {
       if (chunk.length > 0) isEmpty = false;
       walk.push(chunk);
     },
-    end: () => walk.end() || isEmpty,
+    end() {
+      const isWhole = walk.end();
+      if (!isWhole) probes.leaveAll();
+      return isWhole || isEmpty;
+    },
     text: undefined,
   };
 }
