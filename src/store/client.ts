@@ -110,6 +110,7 @@ class StoreClient implements DurableStore {
   #retryMs: number | undefined;
   #failure: StoreErrorCode | undefined;
   #isHeartbeatLost = false;
+  #isSuspect = false;
   #pruneTimer: NodeJS.Timeout | undefined;
   #closed: Promise<void> | undefined;
   #onSettled: (() => void) | undefined;
@@ -122,11 +123,15 @@ class StoreClient implements DurableStore {
         ...setupOf(options),
         ownerId: this.#ownerId,
         nextSeq: this.#outgoing.nextSeq,
+        isSuspect: this.#isSuspect,
         takenBatches: [...this.#taken],
       }),
       onNotice: (notice) => this.#notice(notice),
       onDown: (error) => this.#failed(error),
       onUp: (ready) => {
+        this.#isSuspect = false;
+        this.#ownerId = ready.ownerId;
+        this.#noteDamage(ready.damaged);
         this.#adopted(ready.recovered);
         this.#flush();
       },
@@ -140,6 +145,7 @@ class StoreClient implements DurableStore {
     this.#ownerId = ready.ownerId;
     this.#recovered = ready.recovered;
     for (const [key, startedAtMs] of ready.jobs) this.#jobs.set(key, startedAtMs);
+    this.#noteDamage(ready.damaged);
     this.#startPruning();
   }
 
@@ -333,7 +339,16 @@ class StoreClient implements DurableStore {
     if (this.#outgoing.isEmpty) this.#onSettled?.();
   }
 
+  /** What the lost database held and had not been delivered is in its file alone, which is one gap of unknown size. */
+  #noteDamage(path: string | undefined): void {
+    if (path === undefined) return;
+    this.#options.logger?.error({ path }, "the database was damaged: it was set aside under this name, and a new one is in use (docs/operations.md)");
+    this.recordGap("database_damaged", 1);
+    for (const [key, startedAtMs] of this.#jobs) this.#setJob(key, startedAtMs);
+  }
+
   #failed(error: StoreError): void {
+    if (error.code === "not_a_database") this.#isSuspect = true;
     this.#outgoing.refused();
     this.#failure = error.code;
     if (this.#retryMs === undefined) {
@@ -390,6 +405,7 @@ function setupOf(options: StoreOptions): WorkerSetup {
     maxBytes: options.maxBytes,
     ownerId: undefined,
     nextSeq: 1,
+    isSuspect: false,
     takenBatches: [],
   };
 }

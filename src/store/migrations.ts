@@ -80,13 +80,13 @@ const VERSION_3 = "ALTER TABLE gaps ADD COLUMN since_ms INTEGER";
 
 const MIGRATIONS: readonly string[] = [VERSION_1, VERSION_2, VERSION_3];
 
-/** Brings the schema up to date and returns the deployment id, made once whoever comes first. */
-export function migrate(db: Database): string {
+/** Brings the schema up to date and returns the deployment id, made once whoever comes first; `knownId` in a new database. */
+export function migrate(db: Database, knownId?: string): string {
   if (schemaVersion(db) < MIGRATIONS.length) {
     db.transaction(() => {
       for (let version = schemaVersion(db); version < MIGRATIONS.length; version++) db.exec(MIGRATIONS[version] ?? "");
       db.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
-      db.prepare("INSERT OR IGNORE INTO meta VALUES ('deployment_id', ?)").run(randomUUID());
+      db.prepare("INSERT OR IGNORE INTO meta VALUES ('deployment_id', ?)").run(knownId ?? randomUUID());
     }, "full");
   }
   return readDeploymentId(db);

@@ -6,7 +6,7 @@
 
 import type { Database, Sync } from "./database.ts";
 import { integerOf, textOf } from "./database.ts";
-import type { ProcessIdentity } from "./process-identity.ts";
+import type { ProcessIdentity, Silence } from "./process-identity.ts";
 import { isDead } from "./process-identity.ts";
 
 /** What an adoption brought. */
@@ -23,8 +23,8 @@ export interface Owners {
   ownedIds(): number[];
   /** Refreshes the heartbeat; takes ownership back if it was lost meanwhile (a process that was stopped). */
   beat(nowMs: number): void;
-  /** Adopts what dead and closed owners left. */
-  adopt(nowMs: number): Adoption;
+  /** Adopts what dead and closed owners left. `monotonicMs` never jumps: it measures for how long others are silent. */
+  adopt(nowMs: number, monotonicMs: number): Adoption;
   /** Gives everything up, so that any other process may adopt it at once. */
   release(): void;
 }
@@ -73,12 +73,25 @@ export function registerOwner(db: Database, options: OwnersOptions): Owners {
     return known;
   }, "normal");
 
-  const findDead = (nowMs: number): number[] =>
-    others
-      .all(id)
-      .filter((row) => row["is_closed"] === 1 || isDead(identityOf(row), nowMs - integerOf(row["heartbeat_ms"]), self))
+  const watched = new Map<number, { readonly heartbeatMs: number; readonly sinceMs: number }>();
+  const silenceOf = (row: Record<string, unknown>, nowMs: number, monotonicMs: number): Silence => {
+    const ownerId = integerOf(row["id"]);
+    const heartbeatMs = integerOf(row["heartbeat_ms"]);
+    const before = watched.get(ownerId);
+    const sinceMs = before?.heartbeatMs === heartbeatMs ? before.sinceMs : monotonicMs;
+    watched.set(ownerId, { heartbeatMs, sinceMs });
+    return { watchedMs: monotonicMs - sinceMs, clockMs: nowMs - heartbeatMs };
+  };
+
+  const findDead = (nowMs: number, monotonicMs: number): number[] => {
+    const rows = others.all(id);
+    const there = new Set(rows.map((row) => integerOf(row["id"])));
+    for (const ownerId of watched.keys()) if (!there.has(ownerId)) watched.delete(ownerId);
+    return rows
+      .filter((row) => row["is_closed"] === 1 || isDead(identityOf(row), silenceOf(row, nowMs, monotonicMs), self))
       .filter((row) => delivers || row["is_closed"] === 0 || hasIntents.get(integerOf(row["id"])) !== undefined)
       .map((row) => integerOf(row["id"]));
+  };
 
   const recoverFlows = (dead: number): number => {
     let recovered = 0;
@@ -108,11 +121,11 @@ export function registerOwner(db: Database, options: OwnersOptions): Owners {
         dropEmpty.run(id);
       }, "normal");
     },
-    adopt(nowMs) {
+    adopt(nowMs, monotonicMs) {
       // A look without the write lock first: nearly always there is nobody to adopt.
-      if (findDead(nowMs).length === 0) return NOTHING;
+      if (findDead(nowMs, monotonicMs).length === 0) return NOTHING;
       return db.transaction(() => {
-        const dead = findDead(nowMs);
+        const dead = findDead(nowMs, monotonicMs);
         return { recovered: dead.reduce((sum, each) => sum + adoptOne(each), 0), owners: dead.length };
       }, options.adoptionSync);
     },

@@ -24,14 +24,30 @@ export const HEARTBEAT_LIMIT_MS = 30_000;
 /** The limit for a process whose pid cannot be looked up but whose clock is ours (a container that was started again). */
 const SAME_HOST_LIMIT_MS = 10_000;
 
-/** Whether `other`, last heard of `silenceMs` ago, is gone. A stopped process (SIGSTOP) counts as gone once it is silent. */
-export function isDead(other: ProcessIdentity, silenceMs: number, self: ProcessIdentity): boolean {
-  if (other.host !== self.host) return silenceMs > HEARTBEAT_LIMIT_MS;
-  if (other.pidNamespace !== self.pidNamespace) return silenceMs > SAME_HOST_LIMIT_MS;
+/** Long enough to see a beat of whoever lives. */
+const WATCH_MS = 5000;
+
+/** How long another process has been silent: as this one has seen it, which no jump of a clock changes, and by the clocks of both. */
+export interface Silence {
+  readonly watchedMs: number;
+  readonly clockMs: number;
+}
+
+/**
+ * Whether `other` is gone. A stopped process (SIGSTOP) counts as gone once it is silent. An old heartbeat alone is no proof,
+ * because clocks jump and differ: it must stay as it is while it is watched.
+ */
+export function isDead(other: ProcessIdentity, silence: Silence, self: ProcessIdentity): boolean {
+  if (other.host !== self.host) return isSilent(silence, HEARTBEAT_LIMIT_MS);
+  if (other.pidNamespace !== self.pidNamespace) return isSilent(silence, SAME_HOST_LIMIT_MS);
   if (!isRunning(other.pid)) return true;
   const start = processStart(other.pid);
   if (start !== "" && other.processStart !== "" && start !== other.processStart) return true;
-  return silenceMs > HEARTBEAT_LIMIT_MS;
+  return isSilent(silence, HEARTBEAT_LIMIT_MS);
+}
+
+function isSilent({ watchedMs, clockMs }: Silence, limitMs: number): boolean {
+  return watchedMs > limitMs || (watchedMs > WATCH_MS && clockMs > limitMs);
 }
 
 /** Signal 0 tests for existence; EPERM means that it exists and belongs to somebody else. */

@@ -73,6 +73,8 @@ export type FromWorker =
       readonly ownerId: number | undefined;
       readonly recovered: number;
       readonly jobs: readonly (readonly [key: string, startedAtMs: number])[];
+      /** Where a database that was damaged has been moved. */
+      readonly damaged: string | undefined;
     }
   | { readonly kind: "failed"; readonly error: ErrorMessage }
   /** Every group up to `seq` is stored. */
@@ -97,6 +99,8 @@ export interface WorkerSetup {
   /** Set when the worker is started again. */
   readonly ownerId: number | undefined;
   readonly nextSeq: number;
+  /** The last worker found the database damaged. */
+  readonly isSuspect: boolean;
   /** Batches that were handed out and not settled. */
   readonly takenBatches: readonly string[];
 }

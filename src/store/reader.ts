@@ -37,6 +37,7 @@ export async function openLedgerReader(dataDir: string): Promise<LedgerReader> {
       maxBytes: undefined,
       ownerId: undefined,
       nextSeq: 1,
+      isSuspect: false,
       takenBatches: [],
     }),
     onNotice: ignore,

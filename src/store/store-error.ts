@@ -3,6 +3,7 @@
 /**
  * - `data_dir_unwritable`: the data directory cannot be made or written.
  * - `not_a_database`: tallyman.db is something else, or damaged.
+ * - `database_replaced`: another file stands where the database was; the next worker opens that.
  * - `schema_too_new`: a newer Tallyman made the database.
  * - `ledger_missing`: there is no ledger in this data directory yet (readers only).
  * - `disk_full`, `disk_io`, `database_locked`, `database_failed`: a write or read failed; trying again may help.
@@ -14,6 +15,7 @@
 export type StoreErrorCode =
   | "data_dir_unwritable"
   | "not_a_database"
+  | "database_replaced"
   | "schema_too_new"
   | "ledger_missing"
   | "disk_full"

@@ -113,7 +113,8 @@ export class WorkerLink {
       } else this.#receive(message);
     });
     worker.on("error", (error) => {
-      failure = new StoreError("store_restarting", `The store's worker failed: ${error instanceof Error ? error.message : "no reason given"}`, error);
+      const isDamage = error instanceof Error && "code" in error && error.code === "not_a_database";
+      failure = new StoreError(isDamage ? "not_a_database" : "store_restarting", `The store's worker failed: ${error instanceof Error ? error.message : "no reason given"}`, error);
     });
     worker.on("exit", () => {
       this.#thread = undefined;

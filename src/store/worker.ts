@@ -13,7 +13,7 @@ import { createGapReports } from "./gap-reports.ts";
 import type { GapReports } from "./gap-reports.ts";
 import { createLedger } from "./ledger.ts";
 import type { Ledger } from "./ledger.ts";
-import { checkSchema, migrate, readDeploymentId } from "./migrations.ts";
+import { checkSchema, readDeploymentId } from "./migrations.ts";
 import { runOutboxCall } from "./outbox-calls.ts";
 import { countAllPending, createOutbox } from "./outbox.ts";
 import type { Outbox } from "./outbox.ts";
@@ -24,6 +24,7 @@ import type { Answer, Call, ErrorMessage, FromWorker, GroupMessage, ToWorker, Wo
 import { createQueries } from "./queries.ts";
 import type { Queries } from "./queries.ts";
 import { registerSinks } from "./sink-bits.ts";
+import { openSound } from "./sound-database.ts";
 import { StoreError } from "./store-error.ts";
 
 const HEARTBEAT_MS = 1000;
@@ -78,7 +79,10 @@ function serve(port: MessagePort, setup: WorkerSetup): void {
         send({ kind: "answer", id, answer: given });
         if (call.name === "close") port.close();
       },
-      (error: unknown) => send({ kind: "answerError", id, error: errorMessage(error) }),
+      (error: unknown) => {
+        if (setup.mode === "owner") endIfDamaged(error);
+        send({ kind: "answerError", id, error: errorMessage(error) });
+      },
     );
   });
 }
@@ -101,6 +105,7 @@ function createGroupQueue(firstSeq: number, service: Service, send: (message: Fr
       service.write(groups);
       send({ kind: "written", seq: last.seq });
     } catch (error) {
+      endIfDamaged(error);
       nextSeq = groups[0]?.seq ?? nextSeq;
       send({ kind: "refused", seq: nextSeq, error: errorMessage(error) });
     }
@@ -116,9 +121,9 @@ function createGroupQueue(firstSeq: number, service: Service, send: (message: Fr
 }
 
 function openOwner(setup: WorkerSetup, send: (message: FromWorker) => void): Service {
-  const db = openDatabase({ path: setup.path, busyTimeoutMs: setup.busyTimeoutMs, maxBytes: setup.maxBytes });
+  const { path, busyTimeoutMs, maxBytes, isSuspect } = setup;
+  const { db, deploymentId, damaged, isReplaced } = openSound({ path, busyTimeoutMs, maxBytes, isSuspect });
   const recordSync = setup.durability === "strict" ? "full" : "normal";
-  const deploymentId = migrate(db);
   const sinks = registerSinks(db, setup.sinks);
   const owners = registerOwner(db, {
     self: ownIdentity(),
@@ -127,7 +132,7 @@ function openOwner(setup: WorkerSetup, send: (message: FromWorker) => void): Ser
     adoptionSync: recordSync,
     nowMs: Date.now(),
   });
-  const { recovered } = owners.adopt(Date.now());
+  const { recovered } = owners.adopt(Date.now(), performance.now());
   const ledger = createLedger(db, { ownerId: owners.id, recordSync, waitingMask: sinks.mask });
   const outbox = createOutbox(db, owners, sinks, setup.takenBatches);
   const deadLetters = createDeadLetterChanges(db, owners.id);
@@ -138,8 +143,8 @@ function openOwner(setup: WorkerSetup, send: (message: FromWorker) => void): Ser
     pending: () => outbox.pending(),
   });
   const gapReports = createGapReports(db, { ownerId: owners.id, source: `/tallyman/${deploymentId}`, waitingMask: sinks.mask });
-  const stopBeating = startHeartbeat(owners, gapReports, send);
-  send({ kind: "ready", deploymentId, ownerId: owners.id, recovered, jobs: ledger.jobs() });
+  const stopBeating = startHeartbeat({ owners, gapReports, isReplaced, send });
+  send({ kind: "ready", deploymentId, ownerId: owners.id, recovered, jobs: ledger.jobs(), damaged });
   return {
     write: (groups) => ledger.write(groups),
     call: (call) => (call.name === "close" ? close() : runCall(call, { db, ledger, outbox, deadLetters, queries })),
@@ -160,7 +165,7 @@ function openReader(setup: WorkerSetup, send: (message: FromWorker) => void): Se
   const db = openDatabase({ path: setup.path, isReadOnly: true, busyTimeoutMs: setup.busyTimeoutMs });
   checkSchema(db);
   const queries = createQueries(db, { pause, ownerId: undefined, ownAfterPosition: 0, pending: () => countAllPending(db) });
-  send({ kind: "ready", deploymentId: readDeploymentId(db), ownerId: undefined, recovered: 0, jobs: [] });
+  send({ kind: "ready", deploymentId: readDeploymentId(db), ownerId: undefined, recovered: 0, jobs: [], damaged: undefined });
   const refuse = (): never => {
     throw new StoreError("database_failed", "This connection only reads.");
   };
@@ -234,26 +239,45 @@ async function prune(ledger: Ledger, beforeMs: number): Promise<Answer> {
   return { name: "pruned", removed };
 }
 
+interface HeartbeatParts {
+  readonly owners: Owners;
+  readonly gapReports: GapReports;
+  readonly isReplaced: () => boolean;
+  readonly send: (message: FromWorker) => void;
+}
+
 /** Beats every second, adopts whoever is gone and reports losses. Returns a function that ends it. */
-function startHeartbeat(owners: Owners, gapReports: GapReports, send: (message: FromWorker) => void): () => void {
-  let lastMs = Date.now();
+function startHeartbeat({ owners, gapReports, isReplaced, send }: HeartbeatParts): () => void {
+  let lastMs = performance.now();
   const timer = setInterval(() => {
-    const nowMs = Date.now();
-    const wasAsleep = nowMs - lastMs > ASLEEP_MS;
-    lastMs = nowMs;
+    // Another process has set this file aside, or somebody has removed it: what is written here nobody will read.
+    if (isReplaced()) throw new StoreError("database_replaced", "The database is another file now.");
+    const monotonicMs = performance.now();
+    const wasAsleep = monotonicMs - lastMs > ASLEEP_MS;
+    lastMs = monotonicMs;
     try {
-      owners.beat(nowMs);
+      owners.beat(Date.now());
       if (!wasAsleep) {
-        const adoption = owners.adopt(nowMs);
+        const adoption = owners.adopt(Date.now(), monotonicMs);
         if (adoption.owners > 0) send({ kind: "adopted", recovered: adoption.recovered });
       }
-      if (gapReports.report(nowMs, performance.now()) > 0) send({ kind: "adopted", recovered: 0 });
+      if (gapReports.report(Date.now(), monotonicMs) > 0) send({ kind: "adopted", recovered: 0 });
       send({ kind: "heartbeat", error: undefined });
     } catch (error) {
+      endIfDamaged(error);
       send({ kind: "heartbeat", error: errorMessage(error) });
     }
   }, HEARTBEAT_MS);
   return () => clearInterval(timer);
+}
+
+/** A worker whose database is damaged ends; the next one sets that aside. Its message comes first. */
+function endIfDamaged(error: unknown): void {
+  const found = toStoreError(error);
+  if (found.code !== "not_a_database") return;
+  setImmediate(() => {
+    throw found;
+  });
 }
 
 function newestPosition(db: Database): number {

@@ -58,13 +58,6 @@ describe("opening", () => {
     });
   });
 
-  it("refuses a file that is no database and leaves it as it is", async () => {
-    const dataDir = temporaryFolder();
-    writeFileSync(join(dataDir, "tallyman.db"), "these are somebody's notes, long enough to have no SQLite header. ".repeat(20));
-    await expect(openStore({ dataDir, durability: "strict" })).rejects.toMatchObject({ code: "not_a_database" });
-    expect(statSync(join(dataDir, "tallyman.db")).size).toBe(1320);
-  });
-
   it("refuses the database of a newer version", async () => {
     const dataDir = temporaryFolder();
     await (await openStore({ dataDir, durability: "strict" })).close();

@@ -158,6 +158,54 @@ describe("two processes on one directory", () => {
     expect(records.get("p-open-2")).toEqual(["complete"]);
   });
 
+  it("leaves a batch to the process that adopted it when its first owner comes back, and settles it for whichever is told that it arrived", async () => {
+    const dataDir = temporaryFolder();
+    const child = startChild(dataDir, "hold", "p");
+    await until(() => child.lines().includes("ready"), "the child is ready");
+    const ask = async (command: string): Promise<string> => {
+      const before = child.lines().length;
+      child.process.stdin.write(`${command}\n`);
+      await until(() => child.lines().slice(before).some((line) => line.startsWith(command)), "the child's answer");
+      return child.lines().slice(before).find((line) => line.startsWith(command))?.slice(command.length + 1) ?? "";
+    };
+    const batchId = await ask(":take");
+    child.process.kill("SIGSTOP");
+    const store = await openTestStore(dataDir);
+    silence(dataDir, child.process.pid ?? 0, 31_000);
+    await until(() => store.recovered === 2, "the silent process is taken for dead");
+    const adopted = await store.outbox("webhook").take(10, 100_000);
+    expect(adopted).toMatchObject({ id: batchId, events: [{ id: "p-done" }] });
+    child.process.kill("SIGCONT");
+    // A process reads a batch anew before it tries it again: it is told that this one is not its own any more.
+    expect(await ask(":read")).toBe("gone");
+    expect(await ask(":split")).toBe("0");
+    // A post that was under way while it stood still has arrived all the same.
+    expect(await ask(":delivered")).toBe("1");
+    expect((await store.events({})).find(({ id }) => id === "p-done")?.delivery).toBe("delivered");
+    expect(await store.outbox("webhook").delivered(batchId)).toBe(0);
+    expect(await store.outbox("webhook").read(batchId)).toBeUndefined();
+  });
+
+  it("robs no living process, however old its heartbeat looks: clocks jump", async () => {
+    const dataDir = temporaryFolder();
+    const child = startChild(dataDir, "hold", "p");
+    await until(() => child.lines().includes("ready"), "the child is ready");
+    const store = await openTestStore(dataDir);
+    const beats = new Set<unknown>();
+    await until(() => {
+      const db = new DatabaseSync(join(dataDir, "tallyman.db"), { timeout: 5000 });
+      beats.add(db.prepare("SELECT heartbeat_ms FROM owners WHERE pid = ?").get(child.process.pid ?? 0)?.["heartbeat_ms"]);
+      // As if its clock were a day behind, on another host.
+      db.prepare("UPDATE owners SET heartbeat_ms = heartbeat_ms - 86400000, host = 'elsewhere' WHERE pid = ? AND heartbeat_ms > ?").run(child.process.pid ?? 0, Date.now() - 3_600_000);
+      db.close();
+      return beats.size > 12;
+    }, "it has beaten some times");
+    expect(store.recovered).toBe(0);
+    child.process.stdin.write("p-open-1\n");
+    await until(() => child.lines().includes("resolved p-open-1"), "the child's commit resolves");
+    expect(completenessById(await store.events({})).get("p-open-1")).toEqual(["complete"]);
+  });
+
   it("takes a process for dead whose pid belongs to another one now", async () => {
     const dataDir = temporaryFolder();
     const child = startChild(dataDir, "hold", "p");

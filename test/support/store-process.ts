@@ -1,7 +1,8 @@
 /**
  * A process of its own that puts load on a store until it is killed. Started by tests as
  * `node store-process.ts DATADIR load|hold PREFIX`; writes a line for each thing that has happened, at once:
- * `ready`, `begun ID`, `resolved ID`. `hold` begins two flows, commits one more, and then waits.
+ * `ready`, `begun ID`, `resolved ID`. `hold` begins two flows, commits one more, and then waits for lines: an id is
+ * committed; `:take`, `:read`, `:split` and `:delivered` work on a batch of the outbox.
  */
 
 import { writeSync } from "node:fs";
@@ -41,8 +42,21 @@ async function hold(target: DurableStore): Promise<void> {
   target.begin(intent(`${prefix}-open-2`));
   await runFlow(target, `${prefix}-done`);
   say("ready");
+  let batchId = "";
+  const outbox = target.outbox("webhook");
+  const onBatch: Readonly<Record<string, () => Promise<unknown>>> = {
+    ":take": async () => (batchId = (await outbox.take(10, 100_000))?.id ?? "none"),
+    ":read": async () => ((await outbox.read(batchId)) === undefined ? "gone" : "there"),
+    ":split": async () => (await outbox.split(batchId)).length,
+    ":delivered": () => outbox.delivered(batchId),
+  };
   process.stdin.on("data", (line: Buffer) => {
     const id = line.toString().trim();
+    const work = onBatch[id];
+    if (work !== undefined) {
+      void work().then((result) => say(`${id} ${String(result)}`));
+      return;
+    }
     target.commit(id, [record(id, { data: { late: true } })]).then(
       () => say(`resolved ${id}`),
       (error: unknown) => say(`failed ${String(error)}`),
