@@ -68,6 +68,8 @@ class FrameReader implements EventStreamReader {
   /** What former chunks had of the frame that is not whole. */
   private held: Buffer = Buffer.alloc(0);
   private heldBytes = 0;
+  /** The checksum of the frame that is read next was found right. */
+  private isIntact = false;
 
   constructor(options: EventStreamReaderOptions) {
     this.onMessage = options.onMessage;
@@ -83,7 +85,7 @@ class FrameReader implements EventStreamReader {
     const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     let at = this.heldBytes > 0 ? this.completeHeld(bytes) : 0;
     while (this.fault === undefined && bytes.length - at >= PRELUDE_BYTES) {
-      const length = this.frameBytes(bytes, at);
+      const length = this.intactFrameBytes(bytes, at) ?? this.frameBytes(bytes, at);
       if (length === undefined || bytes.length - at < length) break;
       this.readFrame(bytes, at, length);
       at += length;
@@ -134,13 +136,23 @@ class FrameReader implements EventStreamReader {
     return length > this.maxFrameBytes ? this.fail("frame_too_large") : length;
   }
 
+  /** The length of a frame that is here as a whole: the message's checksum covers its prelude too. Else undefined. */
+  private intactFrameBytes(bytes: Buffer, at: number): number | undefined {
+    const length = bytes.readUInt32BE(at);
+    const isHere = length >= MIN_FRAME_BYTES && length <= Math.min(bytes.length - at, this.maxFrameBytes);
+    if (!isHere || bytes.readUInt32BE(at + 4) > length - MIN_FRAME_BYTES) return undefined;
+    this.isIntact = isMessageIntact(bytes, at, length);
+    return this.isIntact ? length : undefined;
+  }
+
   private readFrame(bytes: Buffer, at: number, length: number): void {
-    const checksumAt = at + length - CHECKSUM_BYTES;
-    if (crc32(bytes.subarray(at, checksumAt)) !== bytes.readUInt32BE(checksumAt)) return this.fail("message_checksum");
+    const isIntact = this.isIntact || isMessageIntact(bytes, at, length);
+    this.isIntact = false;
+    if (!isIntact) return this.fail("message_checksum");
     const payloadAt = at + PRELUDE_BYTES + bytes.readUInt32BE(at + 4);
     const headers = this.headers.read(bytes.subarray(at + PRELUDE_BYTES, payloadAt));
     if (headers === undefined) return this.fail("bad_headers");
-    this.onMessage({ headers, payload: bytes.subarray(payloadAt, checksumAt) });
+    this.onMessage({ headers, payload: bytes.subarray(payloadAt, at + length - CHECKSUM_BYTES) });
   }
 
   private fail(fault: EventStreamFault): undefined {
@@ -149,6 +161,11 @@ class FrameReader implements EventStreamReader {
     this.heldBytes = 0;
     return undefined;
   }
+}
+
+function isMessageIntact(bytes: Buffer, at: number, length: number): boolean {
+  const checksumAt = at + length - CHECKSUM_BYTES;
+  return crc32(bytes.subarray(at, checksumAt)) === bytes.readUInt32BE(checksumAt);
 }
 
 /** Larger blocks of headers are not remembered. */

@@ -45,7 +45,7 @@ class BedrockReader implements Reader {
   response(head: ResponseHead): void {
     this.head = head;
     const isUnwrapped = head.status < 300 && EVENT_STREAM.test(getHeader(head.headers, "content-type") ?? "");
-    if (isUnwrapped) this.stream = createBedrockStream((event) => this.vendor.push(event));
+    if (isUnwrapped) this.stream = createBedrockStream((events) => this.vendor.push(events));
     this.vendor.response(isUnwrapped ? { ...head, headers: SSE_HEADERS } : head);
   }
 
