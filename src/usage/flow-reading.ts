@@ -98,6 +98,11 @@ export class FlowReading {
     else this.#guard(() => forEachJoined(run, (bytes) => this.#reader?.push(bytes)));
   }
 
+  /** The flow goes on: what was given by reference is kept no longer. */
+  hold(): void {
+    this.#guardEstimate((estimate) => estimate.hold());
+  }
+
   /** Of a response of records: whether so much has come that it is worth an event; undefined: it is no such response. */
   get isDeltaDue(): boolean | undefined {
     return this.#reader?.deltas?.isDue;

@@ -214,16 +214,17 @@ class MeteredFlow implements FlowTap, ActiveFlow {
     if (this.#reading.isDeltaDue === true) this.#parts?.store();
   }
 
-  /** Feeds the reading with what was kept. */
+  /** Feeds the reading with what was kept, while the flow goes on. */
   #read(): void {
     this.#kept.feed(this.#reading);
+    this.#reading.hold();
   }
 
   /** Reads out, builds the events and commits them. Resolves when they are stored; never rejects. */
   async #settle(outcome: FlowOutcome, endedAt: number): Promise<void> {
     const { options, settlement } = this.#shared;
     try {
-      this.#read();
+      this.#kept.feed(this.#reading);
       const found = this.#reading.finish(outcome);
       const concluding = this.#reading.conclude(found instanceof Promise ? await found : found, this.#countingMs(outcome));
       const { readings, canonicalInputTokens } = concluding instanceof Promise ? await concluding : concluding;

@@ -32,12 +32,14 @@ export interface Estimator {
   readonly hasCanonicalTokens: boolean;
 }
 
-/** The estimates of one exchange. Called: requestData*, requestEnd?, conclude (once, always last). */
+/** The estimates of one exchange. Called: requestData*, requestEnd?, conclude (once, always last); hold at any time before it. */
 export interface FlowEstimate {
-  /** Decoded bytes of the request's body. They are copied. */
+  /** Decoded bytes of the request's body: by reference until `hold` or `conclude`. Most answers come with their usage. */
   requestData(chunk: Uint8Array): void;
   /** The body is whole. `outline`: what the reader says of it. */
   requestEnd(outline: RequestOutline | undefined): void;
+  /** The exchange goes on: what was given is copied, as what it was cut from may be much larger. */
+  hold(): void;
   /** Takes no longer than `waitMs`; a promise only where something is still being counted. Does not reject. */
   conclude(readings: readonly Reading[], waitMs: number): Conclusion | Promise<Conclusion>;
 }
@@ -76,6 +78,9 @@ interface Shared {
 const TOKENS_PER_MESSAGE = 4;
 const TOKENS_PER_ANSWER = 3;
 
+/** More of a body is held as the bounds of bodies say. */
+const MAX_LENT_BYTES = 64 * 1024;
+
 /** What is counted, for the log. */
 type Part = "prompt" | "answer" | "canonical";
 
@@ -83,6 +88,9 @@ type Part = "prompt" | "answer" | "canonical";
 class ExchangeEstimate implements FlowEstimate {
   readonly #shared: Shared;
   readonly #body: HeldBody;
+  /** What is to be added to the body before that is used. */
+  #lent: Uint8Array[] = [];
+  #lentBytes = 0;
   #isWhole = false;
   /** The count of the prompt with its model's encoding, where it was begun before the answer came. */
   #prompt: PendingCount | undefined;
@@ -94,7 +102,15 @@ class ExchangeEstimate implements FlowEstimate {
   }
 
   requestData(chunk: Uint8Array): void {
-    this.#body.push(chunk);
+    this.#lent.push(chunk);
+    this.#lentBytes += chunk.length;
+    if (this.#lentBytes > MAX_LENT_BYTES) this.hold();
+  }
+
+  hold(): void {
+    for (const chunk of this.#lent) this.#body.push(chunk);
+    this.#lent = [];
+    this.#lentBytes = 0;
   }
 
   requestEnd(outline: RequestOutline | undefined): void {
@@ -102,7 +118,7 @@ class ExchangeEstimate implements FlowEstimate {
     this.#isWhole = true;
     if (hasCanonicalTokens) this.#canonical = this.#countBody(CANONICAL_ENCODING);
     const encoding = isEstimateAllowed ? encodingOf([outline?.model ?? ""]) : undefined;
-    if (encoding === undefined) this.#body.release();
+    if (encoding === undefined) this.#release();
     else if (outline?.isUsageUnlikely === true) this.#prompt = this.#countBody(encoding);
   }
 
@@ -113,7 +129,7 @@ class ExchangeEstimate implements FlowEstimate {
     const prompt = basis?.isInputEstimated === true && encoding !== undefined ? this.#countPrompt(encoding) : undefined;
     const sample = basis?.output === undefined ? undefined : basis.text?.rest();
     const answer = sample === undefined || encoding === undefined ? undefined : this.#count(encoding, sample.text);
-    this.#body.release();
+    this.#release();
     if (prompt === undefined) this.#prompt?.cancel();
 
     const finish = (): Conclusion => {
@@ -135,7 +151,13 @@ class ExchangeEstimate implements FlowEstimate {
     return this.#isWhole ? this.#countBody(encoding) : undefined;
   }
 
+  #release(): void {
+    this.#lent = [];
+    this.#body.release();
+  }
+
   #countBody(encoding: EncodingName): PendingCount {
+    this.hold();
     if (this.#body.isEmpty) return knownCount({ kind: "counted", tokens: 0, messages: 0 });
     const body = this.#body.copy();
     if (body === undefined) return knownCount({ kind: "uncounted", reason: "too_large" });
