@@ -54,7 +54,9 @@ export const OTHER_KEY = "(other)";
 const DEFAULT_MAX_KEYS = 10_000;
 
 /** Undefined: the event is not part of that dimension. Null: it is, without a value. */
-const KEYS: Readonly<Record<TrackerDimension, (event: UsageEvent) => string | null | undefined>> = {
+type Key = string | null | undefined;
+
+const KEYS: Readonly<Record<TrackerDimension, (event: UsageEvent) => Key>> = {
   agent: (event) => event.data.agent_id,
   model: (event) => (event.type === "llm.usage.v1" ? (event.data.response_model ?? event.data.request_model) : undefined),
   provider: (event) => event.data.meter,
@@ -76,9 +78,11 @@ export function createTracker(options: TrackerOptions): Tracker {
     thread: new Map(),
   };
   const subscribers = new Set<UsageSubscriber>();
+  /** Events with the same keys in a row are added up once. */
+  let run = createSum();
+  let runKeys: readonly Key[] = [];
 
-  function sumFor(dimension: TrackerDimension, event: UsageEvent): Sum | undefined {
-    const key = KEYS[dimension](event);
+  function sumFor(dimension: TrackerDimension, key: Key): Sum | undefined {
     if (key === undefined) return undefined;
     const known = sums[dimension];
     const name = key ?? NO_KEY;
@@ -87,6 +91,16 @@ export function createTracker(options: TrackerOptions): Tracker {
     const made = createSum();
     known.set(known.size < maxKeys ? name : OTHER_KEY, made);
     return made;
+  }
+
+  function endRun(): void {
+    if (run.requests === 0) return;
+    merge(all, run);
+    for (const [place, dimension] of DIMENSIONS.entries()) {
+      const sum = sumFor(dimension, runKeys[place]);
+      if (sum !== undefined) merge(sum, run);
+    }
+    run = createSum();
   }
 
   function notify(event: UsageEvent): void {
@@ -107,12 +121,11 @@ export function createTracker(options: TrackerOptions): Tracker {
 
   return {
     record(event) {
-      const cost = costOf(event);
-      add(all, event, cost);
-      for (const dimension of DIMENSIONS) {
-        const sum = sumFor(dimension, event);
-        if (sum !== undefined) add(sum, event, cost);
+      if (!DIMENSIONS.every((dimension, place) => KEYS[dimension](event) === runKeys[place])) {
+        endRun();
+        runKeys = DIMENSIONS.map((dimension) => KEYS[dimension](event));
       }
+      add(run, event, costOf(event));
       if (subscribers.size > 0) notify(deepFreeze(event));
     },
     subscribe(subscriber) {
@@ -120,8 +133,14 @@ export function createTracker(options: TrackerOptions): Tracker {
       return () => void subscribers.delete(subscriber);
     },
     unsubscribe: (subscriber) => void subscribers.delete(subscriber),
-    totals: () => tally(all),
-    totalsBy: (dimension) => new Map(Array.from(sums[dimension], ([key, sum]) => [key, tally(sum)])),
+    totals() {
+      endRun();
+      return tally(all);
+    },
+    totalsBy(dimension) {
+      endRun();
+      return new Map(Array.from(sums[dimension], ([key, sum]) => [key, tally(sum)]));
+    },
   };
 }
 
@@ -159,6 +178,16 @@ function add(sum: Sum, event: UsageEvent, cost: bigint | undefined): void {
   }
   if (cost === undefined) sum.unpriced += 1;
   else sum.costPicoUsd += cost;
+}
+
+function merge(sum: Sum, more: Sum): void {
+  sum.requests += more.requests;
+  sum.latencyMs += more.latencyMs;
+  for (const [category, count] of more.usage) sum.usage.set(category, (sum.usage.get(category) ?? 0) + count);
+  sum.inputTokens += more.inputTokens;
+  sum.outputTokens += more.outputTokens;
+  sum.unpriced += more.unpriced;
+  sum.costPicoUsd += more.costPicoUsd;
 }
 
 function tally(sum: Sum): UsageTally {
