@@ -7,11 +7,14 @@ import { constants, createGzip } from "node:zlib";
 
 import { converseFrames } from "./bedrock-frames.ts";
 import { chatRequestBody, completionBody, DOWNLOAD_BYTES, EVENT_BYTES, EVENTS_PER_STREAM, filler, JSON_BYTES, SENTENCE, streamEvents } from "./payloads.ts";
+import { postLines, postsPage, POST_LINE_BYTES, POSTS_PER_STREAM } from "./posts.ts";
 
 /** One request and its answer. */
 export interface Exchange {
   /** A host that a meter knows. */
   readonly host: string;
+  /** Default "POST". */
+  readonly method?: "GET" | "POST";
   readonly path: string;
   readonly requestHeaders: readonly string[];
   readonly requestBody: string;
@@ -56,6 +59,8 @@ const BEDROCK = {
   requestBody: `{"messages":[{"role":"user","content":[{"text":"${SENTENCE.repeat(12)}"}]}],"inferenceConfig":{"maxTokens":1024}}`,
 };
 
+const X = { host: "api.x.com", method: "GET", requestHeaders: ["Authorization: Bearer bench"], requestBody: "" } as const;
+
 function whole(bytes: number): Exchange {
   return { ...OPENAI, requestBody: chatRequestBody(false), answer: { kind: "body", contentType: JSON_TYPE, length: bytes, bytes: () => completionBody(bytes) } };
 }
@@ -94,6 +99,8 @@ export const EXCHANGES = {
   "bedrock-gzip": streamed(PROVIDERS.bedrock, gzip),
   "bedrock-paced": streamed(PROVIDERS.bedrock, paced),
   "bedrock-gzip-paced": streamed(PROVIDERS.bedrock, gzipPaced),
+  "x-page": { ...X, path: "/2/tweets/search/recent?query=bench&max_results=100", answer: { kind: "body", contentType: JSON_TYPE, length: postsPage().length, bytes: postsPage } },
+  "x-stream": { ...X, path: "/2/tweets/search/stream", answer: { kind: "body", contentType: JSON_TYPE, length: POSTS_PER_STREAM * POST_LINE_BYTES, bytes: postLines } },
 } as const satisfies Readonly<Record<string, Exchange>>;
 
 export type ExchangeId = keyof typeof EXCHANGES;
@@ -104,11 +111,11 @@ export function isExchangeId(name: string): name is ExchangeId {
 
 export const METERED_HOSTS: readonly string[] = [...new Set(Object.values(EXCHANGES).map(({ host }) => host))];
 
-/** A whole HTTP/1.1 request, about 1 KB of JSON under its head. */
+/** A whole HTTP/1.1 request, with about 1 KB of JSON under its head where it is a POST. */
 export function requestOf(id: ExchangeId, authority: string): Buffer {
-  const { path, requestHeaders, requestBody } = EXCHANGES[id];
+  const { method = "POST", path, requestHeaders, requestBody }: Exchange = EXCHANGES[id];
   const head = [
-    `POST ${path} HTTP/1.1`,
+    `${method} ${path} HTTP/1.1`,
     `Host: ${authority}`,
     ...requestHeaders,
     "Content-Type: application/json",

@@ -4,13 +4,13 @@ import { type Connection, openConnection, type Route } from "./client.ts";
 import { EXCHANGES, type ExchangeId, requestOf } from "./exchanges.ts";
 import { EVENTS_PER_STREAM, PACE_MS, stampOffset, STAMP_DIGITS } from "./payloads.ts";
 
-/** `core`: a proxy's own work, against its peers. `providers`: metering every wire format, against interception alone. */
-export const GROUPS = ["core", "providers"] as const;
+/** `core`: a proxy's own work, against its peers. `providers`, `connectors`: metering what they send, against interception alone. */
+export const GROUPS = ["core", "providers", "connectors"] as const;
 export type Group = (typeof GROUPS)[number];
 
 type Streamed = "openai" | "anthropic" | "bedrock";
 export type WorkloadId =
-  | "json1" | "json64" | "stream" | "paced" | "download" | "json40"
+  | "json1" | "json64" | "stream" | "paced" | "download" | "json40" | "x-page" | "x-stream"
   | `${Streamed}-${"plain" | "gzip"}` | `${Streamed}-${"plain" | "gzip"}-paced`;
 
 export interface Workload {
@@ -40,6 +40,8 @@ export const WORKLOADS: readonly Workload[] = [
   { id: "download", group: "core", title: "50 MB of JSON down", unit: "body", sample: "response", exchange: "download", connections: 1, repeatShare: 0.5, warmUpMs: 100 },
   ...(["openai", "anthropic", "bedrock"] as const).flatMap(providerStreams),
   { id: "json40", group: "providers", title: "40 MB of JSON down", unit: "body", sample: "response", exchange: "json40", connections: 1, repeatShare: 1, warmUpMs: 300 },
+  { id: "x-page", group: "connectors", title: "X, a page of 100 posts, 8 connections", unit: "request", sample: "request", exchange: "x-page", connections: 8, repeatShare: 1, warmUpMs: 2000 },
+  { id: "x-stream", group: "connectors", title: "X, a stream of 100,000 posts", unit: "body", sample: "response", exchange: "x-stream", connections: 1, repeatShare: 1, warmUpMs: 300 },
 ];
 
 function providerStreams(provider: Streamed): Workload[] {
@@ -67,8 +69,9 @@ export function meteredHostOf({ exchange }: Workload): string {
 }
 
 /** The bytes of a workload's body, in MB; 1 where a unit is no body. */
-export function megabytesOf({ id }: Workload): number {
-  return id === "download" ? 50 : id === "json40" ? 40 : 1;
+export function megabytesOf({ unit, exchange }: Workload): number {
+  const { answer } = EXCHANGES[exchange];
+  return unit === "body" && answer.kind === "body" ? Math.round(answer.length / 1e6) : 1;
 }
 
 /** Units done, and latencies in microseconds, unsorted. */

@@ -29,6 +29,22 @@ describe("the bench's exchanges", () => {
     expect(reader?.end({ kind: "complete" })).toMatchObject([{ kind: "measured", completeness: "complete", source: "provider" }]);
   });
 
+  it.each([
+    ["x-page", { "posts.read": 100, "users.read": 40, "media.read": 20 }],
+    ["x-stream", { "posts.read": 100_000, "users.read": 100_000 }],
+  ] as const)("are counted by X's handler: %s", (id, connectorUsage) => {
+    const { host, path, answer } = EXCHANGES[id];
+    const [pathOnly = "", query = ""] = path.split("?");
+    const reader = handlers
+      .find((one) => one.id === "x")
+      ?.open({ host, port: 443, protocol: "http", method: "GET", path: pathOnly, query, headers: [] }, { isEstimateAllowed: true, jobs: { start: () => undefined, finish: () => false } }).reader;
+    const body = answer.bytes();
+    expect(body).toHaveLength(answer.length);
+    reader?.response({ status: 200, statusText: "OK", headers: ["Content-Type", answer.contentType] });
+    for (let at = 0; at < body.length; at += 65_536) reader?.push(body.subarray(at, at + 65_536));
+    expect(reader?.end({ kind: "complete" })).toMatchObject([{ kind: "measured", completeness: "complete", connectorUsage }]);
+  });
+
   it.each(STREAMS)("are the same when they are compressed, in as many pieces: %s", async (id) => {
     const plain = await streamOf(id).pieces();
     const coded = await streamOf(`${id}-gzip`).pieces();
