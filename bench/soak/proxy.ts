@@ -14,6 +14,9 @@ export interface Held {
   readonly proxyUrl: string;
   readonly caFile: string;
   readonly rssBytes: number;
+  /** Of JavaScript objects, and of buffers outside of them; after a collection. */
+  readonly heapBytes: number;
+  readonly externalBytes: number;
   /** User and system time of all threads so far. */
   readonly cpuMicros: number;
   /** Active resources by kind (process.getActiveResourcesInfo). */
@@ -57,10 +60,13 @@ function held(): Held {
   const resources: Record<string, number> = {};
   for (const kind of process.getActiveResourcesInfo()) resources[kind] = (resources[kind] ?? 0) + 1;
   const { flows, buffered } = tallyman.counters();
+  const { rss, heapUsed, external } = process.memoryUsage();
   return {
     proxyUrl: tallyman.proxyUrl,
     caFile: tallyman.caFile,
-    rssBytes: process.memoryUsage.rss(),
+    rssBytes: rss,
+    heapBytes: heapUsed,
+    externalBytes: external,
     cpuMicros: user + system,
     resources,
     flows,

@@ -17,8 +17,10 @@ import type { Held } from "./proxy.ts";
 import { startSoakUpstream } from "./upstream.ts";
 
 const MEBIBYTE = 1_048_576;
-/** Memory may grow by this much between a third of the time and the end. */
-const RSS_SLACK_BYTES = 40 * MEBIBYTE;
+/** JavaScript's heap and its buffers may be larger by this much when all is over than before. A leak shows here first. */
+const HEAP_SLACK_BYTES = 16 * MEBIBYTE;
+/** Memory may grow by this much between a third of the time and the end: what the allocator keeps goes up and down by 50 MiB. */
+const RSS_SLACK_BYTES = 100 * MEBIBYTE;
 /** Idle connections to upstreams close after 15 s, unused origins after a minute. */
 const SETTLE_BOUND_MS = 180_000;
 const LEAVING_SHARE = 0.3;
@@ -65,6 +67,7 @@ const faults = [
   ...leftOver(before, settled),
   ...(settled.flows + settled.buffered > 0 ? [`counters: flows ${settled.flows}, buffered ${settled.buffered}`] : []),
   ...(loaded.rssBytes > warm.rssBytes + RSS_SLACK_BYTES ? [`memory grew from ${mebibytes(warm.rssBytes)} to ${mebibytes(loaded.rssBytes)} MiB`] : []),
+  ...(settled.heapBytes + settled.externalBytes > before.heapBytes + before.externalBytes + HEAP_SLACK_BYTES ? [`heap: ${mebibytes(settled.heapBytes + settled.externalBytes)} MiB, ${mebibytes(before.heapBytes + before.externalBytes)} before`] : []),
   ...settled.warnings,
   ...settled.errors,
 ];
@@ -109,7 +112,7 @@ async function nextMessage(proxy: ChildProcess): Promise<Held> {
 
 function show(when: string, held: Held): void {
   const resources = Object.entries(held.resources).map(([kind, count]) => `${kind} ${count}`).join(", ");
-  console.log(`${when.padEnd(10)}  RSS ${mebibytes(held.rssBytes)} MiB, flows ${held.flows}, buffered ${held.buffered}, ${resources}`);
+  console.log(`${when.padEnd(10)}  RSS ${mebibytes(held.rssBytes)} MiB, heap ${mebibytes(held.heapBytes)} and ${mebibytes(held.externalBytes)} MiB outside, flows ${held.flows}, buffered ${held.buffered}, ${resources}`);
 }
 
 function mebibytes(bytes: number): number {
