@@ -62,6 +62,32 @@ describe("a WebSocket upgrade", () => {
     expect(running.flows[0]?.responseHead?.status).toBe(101);
   });
 
+  it.each(["client", "upstream"] as const)("holds the %s back while the other side does not read, and loses nothing", async (sending) => {
+    const running = await start(answering(SWITCHING));
+    const client = await upgraded(running);
+    await client.sees("\r\n\r\n");
+    const near = client.socket;
+    const far = (running.upstream.connections[0] as UpstreamConnection).socket;
+    const [sender, reader] = sending === "client" ? [near, far] : [far, near];
+    reader.removeAllListeners("data");
+    reader.pause();
+    const piece = Buffer.alloc(1024 * 1024, 0x62);
+    const total = 64;
+    for (let i = 0; i < total; i++) sender.write(piece);
+    let last = -1;
+    await until(async () => {
+      const before = last;
+      last = sender.bytesWritten - sender.writableLength;
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      return last > 0 && before === last;
+    }, "the sender to be held back");
+    expect(sender.writableLength).toBeGreaterThan((total / 2) * piece.length);
+    let arrived = 0;
+    reader.on("data", (chunk: Buffer) => (arrived += chunk.length));
+    reader.resume();
+    await until(() => arrived === total * piece.length, "the rest to arrive", 60_000);
+  });
+
   it("passes a half-close on, and ends when both sides have", async () => {
     const running = await start(answering(SWITCHING));
     const client = await upgraded(running);
