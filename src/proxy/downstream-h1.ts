@@ -10,7 +10,7 @@ import { TLSSocket } from "node:tls";
 import type { ResponseHead } from "../flow/flow.ts";
 import { getHeader, without, type RawHeaders } from "../flow/headers.ts";
 import { formatChunk, formatLastChunk, formatResponseHead } from "./h1-syntax.ts";
-import { LINGER_MS } from "./last-answer.ts";
+import { lingerAtEnd } from "./last-answer.ts";
 import { safeTrailers } from "./message-checks.ts";
 import type { BodyWatcher, Downstream, RequestBody, ResponseBodyKind } from "./messages.ts";
 import { streamBody } from "./request-body.ts";
@@ -115,6 +115,7 @@ export class H1Downstream implements Downstream {
   end(last: Buffer | undefined, trailers: RawHeaders): void {
     const response = this.#response;
     if (response.destroyed) return;
+    this.#lingerUnlessRead();
     try {
       if (this.#isChunkedDown) response.end(formatLastChunk(trailers), "latin1");
       else if (last === undefined) response.end();
@@ -162,12 +163,14 @@ export class H1Downstream implements Downstream {
     this.#request.resume();
     response.sendDate = false;
     response.writeHead(status, [...headers, ...closing]);
-    if (this.#request.complete) response.end(body);
-    else {
-      // The answer is all there; the connection ends when the client has sent its body, or does not come to an end with it.
-      response.write(body);
-      whenRead(this.#request, () => response.end());
-    }
+    this.#lingerUnlessRead();
+    response.end(body);
+  }
+
+  /** A client that is still sending its body must be able to read an answer, should that end its connection. */
+  #lingerUnlessRead(): void {
+    const { socket } = this.#response;
+    if (socket !== null && !this.#request.complete) lingerAtEnd(socket);
   }
 
   reset(): boolean {
@@ -179,16 +182,5 @@ export class H1Downstream implements Downstream {
     this.#response.detachSocket(socket);
     socket.write(formatResponseHead(head), "latin1");
     return socket;
-  }
-}
-
-function whenRead(request: IncomingMessage, done: () => void): void {
-  const timer = setTimeout(done, LINGER_MS);
-  timer.unref();
-  for (const event of ["end", "close"]) {
-    request.once(event, () => {
-      clearTimeout(timer);
-      done();
-    });
   }
 }

@@ -80,7 +80,7 @@ function checked(onRequest: RequestHandler, onRefused: RefusalListener): Request
   const waiting = new WeakMap<Socket, number>();
   const begin: RequestHandler = (request, response, isUpgrade) => {
     const { socket } = request;
-    if (refused.has(socket)) return;
+    if (refused.has(socket) || !socket.writable) return;
     const answer = answerToFault(request, isUpgrade);
     if (answer === undefined) {
       onRequest(request, response, isUpgrade);

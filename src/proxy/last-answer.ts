@@ -7,13 +7,21 @@
 import type { Socket } from "node:net";
 
 /** Past either the connection is destroyed. */
-export const LINGER_MS = 2_000;
-export const LINGER_BYTES = 4 * 1024 * 1024;
+export const LINGER_MS = 10_000;
+export const LINGER_BYTES = 64 * 1024 * 1024;
 
 /** Sends the text (latin1) and ends the connection. Nobody else may write to it or read from it. */
 export function endWithAnswer(socket: Socket, text: string): void {
   socket.end(text, "latin1");
   linger(socket);
+}
+
+/** For a response that Node ends the connection behind: it calls `destroySoon` when the response has been written (lib/_http_server.js, resOnFinish). */
+export function lingerAtEnd(socket: Socket): void {
+  socket.destroySoon = () => {
+    socket.end();
+    linger(socket);
+  };
 }
 
 /** To be called when the socket's writable side has been ended. */

@@ -233,6 +233,17 @@ describe("a response on its way down", () => {
     expect(running.flows[0]?.outcome).toEqual({ kind: "complete" });
   });
 
+  it.each(["Content-Length: 30000000\r\nConnection: close", "Content-Length: 30000000\r\nHost: another.example"])("is there for a client that first sends all of its body, although the connection ends: %s", async (fields) => {
+    const running = await start(answering("HTTP/1.1 413 Too Much\r\nContent-Length: 2\r\n\r\nno"));
+    const client = await tls(running);
+    const { socket } = client;
+    socket.pause();
+    client.send(`POST /large HTTP/1.1\r\n${fields.includes("Host") ? "" : "Host: api.example.com\r\n"}${fields}\r\n\r\n`);
+    for (let i = 0; i < 30; i++) await new Promise<unknown>((resolve) => socket.write(Buffer.alloc(1_000_000), resolve));
+    socket.resume();
+    expect(await client.closed()).toMatch(/^HTTP\/1\.1 4(13|21) [^]*\r\n\r\n(no$|\{)/);
+  });
+
   it("cancels the upstream at once when the client goes away", async () => {
     const running = await start(answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"));
     const client = await tls(running);
