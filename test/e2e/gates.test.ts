@@ -122,7 +122,7 @@ function parts(output: Buffer): { head: string; body: string } {
 }
 
 describe.skipIf(!hasCurl).each(["--http1.1", "--http2"])("over curl %s, an upstream", (version) => {
-  it.each(GATES)("$name is $status $code", async ({ host, status, code, args = [] }) => {
+  it.each(GATES.map((gate) => [gate.name, gate.status, gate.code, gate] as const))("%s is %i %s", async (_name, status, code, { host, args = [] }) => {
     const answer = await runCurl([...throughProxy(program), version, ...REQUEST, ...args, `https://${host}/v1/chat/completions?secret=in-the-query`]);
     const { head, body } = parts(answer.body);
     expect([answer.exitCode, answer.status, head.match(/^x-tallyman-error: (.*)$/m)?.[1]?.trim()]).toEqual([0, status, code]);

@@ -23,27 +23,32 @@ export function testConformance(combination: Combination): void {
     afterAll(() => stage.close());
 
     describe("a request", () => {
-      it.each(rowsOf(REQUEST_ROWS, combination))("$name", (row) => runMessageRow(row, stage));
+      it.each(named(rowsOf(REQUEST_ROWS, combination)))("%s", (_name, row) => runMessageRow(row, stage));
     });
     describe("a response", () => {
-      it.each(rowsOf(RESPONSE_ROWS, combination))("$name", (row) => runMessageRow(row, stage));
+      it.each(named(rowsOf(RESPONSE_ROWS, combination)))("%s", (_name, row) => runMessageRow(row, stage));
     });
     describe("an exchange", () => {
-      it.each(rowsOf([...EXCHANGE_ROWS, ...TARGET_ROWS], combination))("$name", ({ run }) => inRow(stage, run));
+      it.each(named(rowsOf([...EXCHANGE_ROWS, ...TARGET_ROWS], combination)))("%s", (_name, { run }) => inRow(stage, run));
     });
     describe("what must not get through, of a client that", () => {
       const clients = combination.startsWith("h1") ? HOSTILE_REQUEST_ROWS.map(hostileRequest) : HOSTILE_CLIENT_ROWS.map(hostileClient);
-      it.each(clients)("$name", ({ run }) => run(stage));
+      it.each(named(clients))("%s", (_name, { run }) => run(stage));
     });
     describe("what must not get through, of an upstream that", () => {
       const upstreams = combination.endsWith("h1") ? HOSTILE_RESPONSE_ROWS.map(hostileResponse) : HOSTILE_UPSTREAM_ROWS.map(hostileUpstream);
-      it.each(upstreams)("$name", ({ run }) => run(stage));
+      it.each(named(upstreams))("%s", (_name, { run }) => run(stage));
     });
   });
 }
 
 function rowsOf<Each extends { on?: readonly Combination[] }>(rows: readonly Each[], combination: Combination): Each[] {
   return rows.filter(({ on }) => on === undefined || on.includes(combination));
+}
+
+/** vitest cuts a `$name` after 40 characters. */
+function named<Each extends { readonly name: string }>(rows: readonly Each[]): (readonly [string, Each])[] {
+  return rows.map((row) => [row.name, row]);
 }
 
 async function inRow(stage: Stage, run: (row: Row) => Promise<void>): Promise<void> {
