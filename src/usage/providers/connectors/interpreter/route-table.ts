@@ -73,6 +73,9 @@ export function createRouteTable<T>(entries: readonly RouteEntry<T>[]): RouteTab
 
 const MAX_NAMED_SEGMENTS = 8;
 
+/** What only an id, an address or the caller is: a word in its place may be the beginning of another path. */
+const ID = /[\d@]|^me$/;
+
 const VERSION = /^v?\d{1,2}(?:\.\d)?$/;
 
 /** A version, or letters: never digits, of which ids are made, nor what addresses have. */
@@ -177,8 +180,8 @@ function pathName<T>(root: Node<T>, words: ReadonlySet<string>, segments: readon
     const isNewWord = isPlaceOfWords && node !== undefined && node.parameter === undefined && node.verbs.size === 0 && node.literals.size > 0 && WORD.test(segment);
     const isWord = literal !== undefined || isNewWord || (node === undefined && words.has(segment));
     names.push(isWord ? segment : "{}");
-    // A new resource stands after a version, a new part of one after its id. Elsewhere ("/users/by/…") it may be a name.
-    isPlaceOfWords = VERSION.test(segment) || (literal === undefined && node?.parameter !== undefined);
+    // A new resource stands after a version, a new part of one after its id. Elsewhere ("/users/by/…", "/posts/by/…") it may be a name.
+    isPlaceOfWords = VERSION.test(segment) || (literal === undefined && node?.parameter !== undefined && ID.test(segment));
     node = literal ?? node?.parameter;
   }
   if (segments.length > MAX_NAMED_SEGMENTS) names.push("**");
