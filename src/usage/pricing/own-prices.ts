@@ -10,7 +10,7 @@ import { multiply, ONE, scaleRate } from "./rate-card.ts";
 import type { Factor, Rate } from "./rate-card.ts";
 
 /** Day of the last change of this file's facts; part of every event's `price_version`. */
-export const OWN_PRICES_DATE = "2026-11-22";
+export const OWN_PRICES_DATE = "2026-11-28";
 
 const HALF: Factor = { numerator: 1n, denominator: 2n };
 const DOUBLE: Factor = { numerator: 2n, denominator: 1n };
@@ -128,9 +128,9 @@ export interface PriceFacts {
   readonly included: ReadonlySet<string>;
 }
 
-/** The multiple of the token prices for an event's tier, speed and residency; `undefined` where one is unknown. */
+/** The multiple of the token prices for an event's tier, speed, residency and the like; `undefined` where one is unknown. */
 export function tokenFactor(facts: PriceFacts): Factor | undefined {
-  const parts = [tierFactor(facts), speedFactor(facts), geoFactor(facts), hostFactor(facts)];
+  const parts = [tierFactor(facts), speedFactor(facts), geoFactor(facts), hostFactor(facts), otherFactor(facts)];
   let product = ONE;
   for (const part of parts) {
     if (part === undefined) return undefined;
@@ -190,6 +190,21 @@ function geoFactor(facts: PriceFacts): Factor | undefined {
   const version = modelVersion(facts.modelName);
   if (version?.family !== "claude") return undefined;
   return isAtLeast(version, 4, 6) ? TENTH_MORE : ONE;
+}
+
+/**
+ * Facts that move a price by how much no source gives (section 8): Bedrock's optimized latency, an Anthropic retry that a
+ * redeemed credit reprices, DashScope's explicit cache.
+ */
+const UNKNOWN_MULTIPLES: readonly (readonly [hint: string, moves: (value: string) => boolean])[] = [
+  ["latency", (value) => value === "optimized"],
+  ["fallback_credit", (value) => value === "redeemed"],
+  ["cache_type", () => true],
+];
+
+function otherFactor({ hints, included }: PriceFacts): Factor | undefined {
+  const isMoved = UNKNOWN_MULTIPLES.some(([hint, moves]) => hints[hint] !== undefined && !included.has(hint) && moves(hints[hint]));
+  return isMoved ? undefined : ONE;
 }
 
 const OPENAI_RESIDENCY_HOST = /^[a-z]{2}\.api\.openai\.com$/;

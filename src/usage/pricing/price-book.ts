@@ -107,6 +107,8 @@ export function createPriceBook(options: PriceBookOptions = {}): PriceBook {
   function cost(query: PriceQuery): { readonly pico: bigint; readonly source: Price["source"] } | undefined {
     if (query.model === null || query.model.length > MAX_NAME_LENGTH || !Number.isFinite(query.atMs)) return undefined;
     const { card, factor, source } = resolved(query, query.model);
+    // What runs on a machine of one's own costs nothing a token, unless the operator says otherwise (model-usage.md section 7.1).
+    if (query.hints["billing_mode"] === "local" && source !== "override") return Object.keys(query.usage).length === 0 ? undefined : { pico: 0n, source };
     if (card === undefined || factor === undefined) return undefined;
     const pico = costPicoUsd(card, query.usage, factor);
     return pico === undefined ? undefined : { pico, source };

@@ -240,6 +240,40 @@ describe("tiers and uplifts", () => {
   });
 });
 
+describe("facts that move a price by nobody knows how much", () => {
+  const usage = { input_tokens: 100_000 };
+  const bedrock = { meter: "bedrock", host: "bedrock-runtime.us-east-1.amazonaws.com" };
+
+  it("leave an event unpriced", () => {
+    const model = "global.anthropic.claude-opus-4-6-v1";
+    expect(amount(model, usage, { ...bedrock, hints: { latency: "standard" } })).toBe("0.5");
+    expect(amount(model, usage, { ...bedrock, hints: { latency: "optimized" } })).toBeNull();
+    expect(amount("claude-sonnet-4-5", usage, { hints: { fallback_credit: "not_applied" } })).toBe("0.3");
+    expect(amount("claude-sonnet-4-5", usage, { hints: { fallback_credit: "redeemed" } })).toBeNull();
+    expect(amount("gpt-5.4", usage, { hints: { cache_type: "ephemeral" } })).toBeNull();
+  });
+
+  it("can be priced by an operator", () => {
+    const models = [{ match: "claude-opus-4-6", when: { latency: "optimized" }, per_million: { input_tokens: "7" } }];
+    const own = createPriceBook({ overridesJson: { models } });
+    expect(own.price(query("claude-opus-4-6", { input_tokens: MILLION }, { hints: { latency: "optimized" } }))?.amount).toBe("7");
+  });
+});
+
+describe("a machine of one's own", () => {
+  const local = { meter: "ollama", host: "localhost", hints: { billing_mode: "local" } };
+
+  it("costs nothing a token, whatever the model", () => {
+    expect(amount("qwen3.6:27b", { input_tokens: MILLION, output_tokens: 5 }, local)).toBe("0");
+    expect(amount("qwen3.6:27b", {}, local)).toBeNull();
+  });
+
+  it("costs what its operator says", () => {
+    const own = createPriceBook({ overridesJson: { models: [{ match: "qwen3.6:*", when: { billing_mode: "local" }, per_million: { input_tokens: "0.1" } }] } });
+    expect(own.price(query("qwen3.6:27b", { input_tokens: MILLION }, local))).toMatchObject({ amount: "0.1", source: "override" });
+  });
+});
+
 describe("our own models", () => {
   it("prices them by day and by prompt", () => {
     expect(amount("claude-sonnet-5-5", { cache_read_tokens: MILLION }, { atMs: Date.UTC(2026, 9, 6) })).toBe("0.2");
