@@ -9,7 +9,9 @@ import { getHeader } from "../../src/flow/headers.ts";
 import { totalsOf } from "../../src/usage/categories.ts";
 import type { Handler, Reading } from "../../src/usage/handler.ts";
 import type { RecordedExchange } from "../../src/usage/replay.ts";
-import { expectReadings, loadFixtures, runFixture } from "./fixture.ts";
+import { createReplayJobs } from "../../src/usage/replay.ts";
+import { CONTENT_CODINGS, readCoded } from "./coded-exchange.ts";
+import { expectReadings, handlerOf, loadFixtures, runFixture } from "./fixture.ts";
 import type { Fixture } from "./fixture.ts";
 
 /** Larger bodies are cut at this many positions, evenly. */
@@ -40,6 +42,16 @@ function describeFixture(fixture: Fixture, handlers: readonly Handler[]): void {
     for (let at = 1; at < longest; at += step) {
       expect(readingsOf(fixture, handlers, (body) => [body.subarray(0, at), body.subarray(at)]), `split at ${at}`).toEqual(whole);
     }
+  });
+
+  it.each(CONTENT_CODINGS)("gives the same readings when it comes in %s, flushed after every event", async (coding) => {
+    // A body that cannot be decoded comes in no coding.
+    if (fixture.exchanges.some(({ options }) => options.end === "undecodable")) return;
+    const jobs = createReplayJobs();
+    const readings: (readonly Reading[])[] = [];
+    // In order: one exchange may begin what another ends.
+    for (const exchange of fixture.exchanges) readings.push(await readCoded(exchange, handlerOf(exchange, handlers), coding, jobs));
+    expect(readings.map(usageOf)).toEqual(readingsOf(fixture, handlers).map(usageOf));
   });
 
   it("survives damaged bytes", () => {
@@ -87,6 +99,11 @@ function describeFixture(fixture: Fixture, handlers: readonly Handler[]): void {
       if (!isOver) expect(isComplete(readings), body.slice(-200)).toBe(false);
     }
   });
+}
+
+/** What events are made of: of an exchange that costs nothing, only that. */
+function usageOf(readings: readonly Reading[]): unknown {
+  return readings.map((reading) => (reading.kind === "free" ? { kind: "free" } : reading));
 }
 
 type StreamedExchange = RecordedExchange & { readonly response: NonNullable<RecordedExchange["response"]> };
