@@ -7,7 +7,7 @@ import { constants, createGzip } from "node:zlib";
 
 import { converseFrames } from "./bedrock-frames.ts";
 import { chatRequestBody, completionBody, DOWNLOAD_BYTES, EVENT_BYTES, EVENTS_PER_STREAM, filler, JSON_BYTES, SENTENCE, streamEvents } from "./payloads.ts";
-import { postLines, postsPage, POST_LINE_BYTES, POSTS_PER_STREAM } from "./posts.ts";
+import { firstPostLines, postLines, postsPage, POST_LINE_BYTES, POSTS_PER_STREAM } from "./posts.ts";
 
 /** One request and its answer. */
 export interface Exchange {
@@ -77,6 +77,10 @@ function streamed({ contentType, pieces, ...request }: Provider, { isGzip, isPac
   return { ...request, answer: { kind: "stream", contentType, isGzip, isPaced, pieces: isGzip ? () => compressed(pieces()) : pieces } };
 }
 
+function postStream(isPaced: boolean): Stream {
+  return { kind: "stream", contentType: JSON_TYPE, isGzip: false, isPaced, pieces: () => firstPostLines(EVENTS_PER_STREAM) };
+}
+
 const plain = { isGzip: false, isPaced: false };
 const gzip = { isGzip: true, isPaced: false };
 const paced = { isGzip: false, isPaced: true };
@@ -101,6 +105,8 @@ export const EXCHANGES = {
   "bedrock-gzip-paced": streamed(PROVIDERS.bedrock, gzipPaced),
   "x-page": { ...X, path: "/2/tweets/search/recent?query=bench&max_results=100", answer: { kind: "body", contentType: JSON_TYPE, length: postsPage().length, bytes: postsPage } },
   "x-stream": { ...X, path: "/2/tweets/search/stream", answer: { kind: "body", contentType: JSON_TYPE, length: POSTS_PER_STREAM * POST_LINE_BYTES, bytes: postLines } },
+  "x-lines": { ...X, path: "/2/tweets/search/stream", answer: postStream(false) },
+  "x-paced": { ...X, path: "/2/tweets/search/stream", answer: postStream(true) },
 } as const satisfies Readonly<Record<string, Exchange>>;
 
 export type ExchangeId = keyof typeof EXCHANGES;

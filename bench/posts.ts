@@ -23,6 +23,11 @@ export function postLines(): Buffer {
   return lines;
 }
 
+/** The first lines of the stream, one by one. */
+export function firstPostLines(count: number): Buffer[] {
+  return Array.from({ length: count }, (_, index) => Buffer.from(postLine(index), "latin1"));
+}
+
 function postLine(index: number): string {
   const { id, text, author_id } = post(index);
   const line = { data: { id, text, author_id }, includes: { users: [{ id: author_id, name: "An author", username: "author" }] }, matching_rules: [{ id: "5", tag: "bench" }] };

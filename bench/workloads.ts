@@ -10,7 +10,7 @@ export type Group = (typeof GROUPS)[number];
 
 type Streamed = "openai" | "anthropic" | "bedrock";
 export type WorkloadId =
-  | "json1" | "json64" | "stream" | "paced" | "download" | "json40" | "x-page" | "x-stream"
+  | "json1" | "json64" | "stream" | "paced" | "download" | "json40" | "x-page" | "x-stream" | "x-paced"
   | `${Streamed}-${"plain" | "gzip"}` | `${Streamed}-${"plain" | "gzip"}-paced`;
 
 export interface Workload {
@@ -41,6 +41,7 @@ export const WORKLOADS: readonly Workload[] = [
   ...(["openai", "anthropic", "bedrock"] as const).flatMap(providerStreams),
   { id: "json40", group: "providers", title: "40 MB of JSON down", unit: "body", sample: "response", exchange: "json40", connections: 1, repeatShare: 1, warmUpMs: 300 },
   { id: "x-page", group: "connectors", title: "X, a page of 100 posts, 8 connections", unit: "request", sample: "request", exchange: "x-page", connections: 8, repeatShare: 1, warmUpMs: 2000 },
+  { id: "x-paced", group: "connectors", title: "X, a stream of posts, paced, 16 at once", unit: "event", sample: "stream", exchange: "x-paced", connections: 16, repeatShare: 0, warmUpMs: 0 },
   { id: "x-stream", group: "connectors", title: "X, a stream of 100,000 posts", unit: "body", sample: "response", exchange: "x-stream", connections: 1, repeatShare: 1, warmUpMs: 300 },
 ];
 
@@ -117,6 +118,7 @@ const UNPACED: Partial<Record<ExchangeId, ExchangeId>> = {
   "anthropic-gzip-paced": "anthropic-gzip",
   "bedrock-paced": "bedrock",
   "bedrock-gzip-paced": "bedrock-gzip",
+  "x-paced": "x-lines",
 };
 
 /** The Host header: https's own port is left out (RFC 9110 section 7.2). */
