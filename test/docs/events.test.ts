@@ -43,7 +43,9 @@ const MODEL_READING: ModelReading = {
 
 const CONNECTOR_READING: ConnectorReading = { ...MEASURED, route: "things.read", connectorUsage: { "things.read": 1 }, dims: { tool: "read" } };
 
-const builder: EventBuilder = createEventBuilder({ deploymentId: "d", price: () => COST });
+const builder: EventBuilder = createEventBuilder({ hasCanonicalTokens: true, deploymentId: "d", price: () => COST });
+/** As it is without settings. */
+const plainEvent: UsageEvent = createEventBuilder({ deploymentId: "d", price: () => COST }).build(FACTS, ENDING, MODEL_READING, 0);
 const modelEvent: UsageEvent = builder.build(FACTS, ENDING, MODEL_READING, 0);
 const connectorEvent: UsageEvent = builder.build({ ...FACTS, kind: "connector" }, ENDING, CONNECTOR_READING, 0);
 
@@ -78,7 +80,7 @@ describe("docs/events.md", () => {
 
   it("shows an event of the shape that is sent", () => {
     const shown: unknown = JSON.parse(codeBlocks("json")[0] ?? "");
-    expect(shapeOf(shown)).toEqual(shapeOf({ ...modelEvent, data: { ...modelEvent.data, cost: withoutListAmount(COST) } }));
+    expect(shapeOf(shown)).toEqual(shapeOf({ ...plainEvent, data: { ...plainEvent.data, cost: withoutListAmount(COST) } }));
   });
 
   it("has two ways to check a signature that take a right one and refuse a wrong one", async () => {
