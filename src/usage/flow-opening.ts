@@ -45,9 +45,10 @@ function openExchange(handler: Handler, head: FlowHead, options: FlowOpeningOpti
   const question = target.indexOf("?");
   const path = question === -1 ? target : target.slice(0, question);
   const query = question === -1 ? "" : target.slice(question + 1);
-  const { isEstimateAllowed, jobsFor } = options;
+  const { isEstimateAllowed, jobsFor, logger } = options;
+  const onFault = (error: unknown): void => reportFault(logger, handler.id, error);
   try {
-    return handler.open({ host, port, protocol, method, path, query, headers }, { isEstimateAllowed, jobs: jobsFor(handler, head) });
+    return handler.open({ host, port, protocol, method, path, query, headers }, { isEstimateAllowed, jobs: jobsFor(handler, head), onFault });
   } catch (error) {
     reportFault(options.logger, handler.id, error);
     return { api: `${handler.id}.other`, operation: "other", isBillable: true, reader: brokenReader };

@@ -109,6 +109,8 @@ export interface ReaderContext {
   readonly isEstimateAllowed: boolean;
   /** Responses that finish later, in another exchange (background mode). */
   readonly jobs: PendingJobs;
+  /** Takes a fault that a reader caught itself: where it happened is logged, what it says is not. */
+  readonly onFault?: (error: unknown) => void;
 }
 
 /**

@@ -50,6 +50,16 @@ describe("a hook", () => {
     expect(run(withHook(hook, { meters: [{ category: "things.read", count: 1 }] }), "{}")).toEqual([{ kind: "unmeasured", reason: "hook_fault", route: "hooked" }]);
   });
 
+  it("that throws tells the meter, which logs where and not what", () => {
+    const faults: unknown[] = [];
+    const definition = withHook({ onSuccess: () => expect.fail("no") });
+    const info = { host: "api.toy.example", port: 443, protocol: "http", method: "GET", path: "/v1/hooked", query: "", headers: [] } as const;
+    const { reader } = compileConnectors([definition]).open(info, { ...context, onFault: (error) => void faults.push(error) });
+    reader?.response({ status: 200, statusText: "", headers: [] });
+    reader?.end({ kind: "complete" });
+    expect(faults).toHaveLength(1);
+  });
+
   it("that throws in a stream loses one record", () => {
     let records = 0;
     const hook: Hook = {

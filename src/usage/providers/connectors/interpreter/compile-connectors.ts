@@ -67,7 +67,7 @@ function openExchange(candidates: readonly CompiledDefinition[], exchange: Excha
   if (found === undefined) return { api: `${candidates[0]?.definition.id ?? ""}.other`, operation: "other", isBillable: false, reader: undefined, socket: freeSocket };
   const { route, name, definition } = found;
   const opened = { api: `${definition.definition.id}.${route.id}`, operation: name, isBillable: !route.isFree };
-  if (exchange.protocol === "websocket") return { ...opened, reader: undefined, socket: route.isFree ? freeSocket : new FramesReader(new Exchange(found, exchange)) };
+  if (exchange.protocol === "websocket") return { ...opened, reader: undefined, socket: route.isFree ? freeSocket : new FramesReader(new Exchange(found, exchange), context) };
   const isUnread = route.isFree || route.body === "frames";
   return { ...opened, reader: isUnread ? undefined : new ExchangeReader(new Exchange(found, exchange), context) };
 }

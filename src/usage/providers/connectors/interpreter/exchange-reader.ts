@@ -25,11 +25,14 @@ import { openResponseBody } from "./response-body.ts";
 import type { ResponseBody } from "./response-body.ts";
 import { watchIds } from "./watch-ids.ts";
 
+/** What a connector's reader needs of the meter. */
+export type ConnectorContext = Pick<ReaderContext, "isEstimateAllowed" | "onFault">;
+
 export class ExchangeReader implements Reader {
   /** Only there where something asks for the request's body: it is not decoded for nothing. */
   readonly requestData?: (chunk: Uint8Array) => void;
   private readonly exchange: Exchange;
-  private readonly isEstimateAllowed: boolean;
+  private readonly context: ConnectorContext;
   private readonly counts: Counts;
   private readonly dims = new Map<string, string>();
   private hookContext: HookContext | undefined;
@@ -41,9 +44,9 @@ export class ExchangeReader implements Reader {
   private hasFailed = false;
   private hasHookFault = false;
 
-  constructor(exchange: Exchange, context: Pick<ReaderContext, "isEstimateAllowed">) {
+  constructor(exchange: Exchange, context: ConnectorContext) {
     this.exchange = exchange;
-    this.isEstimateAllowed = context.isEstimateAllowed;
+    this.context = context;
     const counts = new Counts(exchange.found.definition.unknownKeys);
     this.counts = counts;
     this.source = {
@@ -106,7 +109,7 @@ export class ExchangeReader implements Reader {
     const { exchange } = this;
     const { route, definition } = exchange.found;
     runMeters(route.meters, exchange, this.counts, { state: definition.state, account: exchange.account });
-    if (!isWhole && this.isEstimateAllowed) runFallback(route.fallback, exchange, this.counts);
+    if (!isWhole && this.context.isEstimateAllowed) runFallback(route.fallback, exchange, this.counts);
     this.callHook((hook, context) => hook.onSuccess?.(context));
     return this.reading(isWhole ? "complete" : "partial");
   }
@@ -133,7 +136,7 @@ export class ExchangeReader implements Reader {
   }
 
   private openInner(): OpenInner {
-    return openInnerOf(this.exchange, (exchange) => new ExchangeReader(exchange, { isEstimateAllowed: this.isEstimateAllowed }));
+    return openInnerOf(this.exchange, (exchange) => new ExchangeReader(exchange, this.context));
   }
 
   private failure(): Reading {
@@ -235,9 +238,9 @@ export class ExchangeReader implements Reader {
     this.hookContext ??= createHookContext(this.exchange, this.counts, this.dims, () => this.hasFailed);
     try {
       call(hook, this.hookContext);
-    } catch {
-      // The reading says so; the error itself could quote what the hook read.
+    } catch (error) {
       this.hasHookFault = true;
+      this.context.onFault?.(error);
     }
   }
 }

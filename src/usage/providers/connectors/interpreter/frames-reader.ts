@@ -3,7 +3,7 @@
  * MAX_ITEMS, at each interval and at the close. The route's meters run once, when the socket has opened.
  */
 
-import type { ConnectorReading, DeltaSource, ReadEnd, Reading, SocketMessage, SocketReader } from "../../../handler.ts";
+import type { ConnectorReading, DeltaSource, ReadEnd, ReaderContext, Reading, SocketMessage, SocketReader } from "../../../handler.ts";
 import type { HookContext } from "../definition.ts";
 import { Counts, MAX_ITEMS } from "./counts.ts";
 import { readDims } from "./dims.ts";
@@ -22,6 +22,7 @@ interface Group {
 
 export class FramesReader implements SocketReader {
   readonly deltas: DeltaSource;
+  private readonly onFault: ReaderContext["onFault"] | undefined;
   private readonly exchange: Exchange;
   /** Of the frame that the hook is shown. */
   private readonly counts = new Counts();
@@ -32,8 +33,9 @@ export class FramesReader implements SocketReader {
   private hasOpened = false;
   private hasHookFault = false;
 
-  constructor(exchange: Exchange) {
+  constructor(exchange: Exchange, { onFault }: Pick<ReaderContext, "onFault"> = {}) {
     this.exchange = exchange;
+    this.onFault = onFault;
     exchange.head = SWITCHED;
     const hasMany = (): boolean => this.items >= MAX_ITEMS;
     this.deltas = {
@@ -78,9 +80,9 @@ export class FramesReader implements SocketReader {
     if (message.kind !== "text" || hook?.onFrame === undefined) return;
     try {
       hook.onFrame(this.hookContext, direction, message.text);
-    } catch {
-      // The reading says so; the error itself could quote the message.
+    } catch (error) {
       this.hasHookFault = true;
+      this.onFault?.(error);
     }
     this.keepCounts();
   }
