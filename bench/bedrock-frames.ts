@@ -1,7 +1,7 @@
 /** Amazon's event stream framing (application/vnd.amazon.eventstream), written: the frames of one ConverseStream answer. */
 
 import { crc32 } from "node:zlib";
-import { EVENT_BYTES, EVENTS_PER_STREAM, filler } from "./payloads.ts";
+import { EVENT_BYTES, EVENTS_PER_STREAM, variedText } from "./payloads.ts";
 
 /** Prelude (two lengths and their CRC) and the CRC of the message. */
 const FRAME_BYTES = 16;
@@ -11,14 +11,14 @@ const STRING_TYPE = 7;
 /** Text deltas in frames of exactly EVENT_BYTES between those that begin and end the message; the usage comes last. */
 export function converseFrames(): Buffer[] {
   const delta = (text: string): Buffer => frame("contentBlockDelta", `{"contentBlockIndex":0,"delta":{"text":"${text}"},"p":"abcdefgh"}`);
-  const content = delta(filler(EVENT_BYTES - delta("").length));
+  const room = EVENT_BYTES - delta("").length;
   const usage = '"usage":{"inputTokens":212,"outputTokens":391,"totalTokens":603,"cacheReadInputTokens":128,"cacheWriteInputTokens":0}';
   const after = [
     frame("contentBlockStop", '{"contentBlockIndex":0,"p":"abcdefgh"}'),
     frame("messageStop", '{"p":"abcdefgh","stopReason":"end_turn"}'),
     frame("metadata", `{"metrics":{"latencyMs":812},"p":"abcdefgh",${usage}}`),
   ];
-  const deltas = Array.from({ length: EVENTS_PER_STREAM - 1 - after.length }, () => content);
+  const deltas = Array.from({ length: EVENTS_PER_STREAM - 1 - after.length }, (_, place) => delta(variedText(room, place)));
   return [frame("messageStart", '{"p":"abcdefgh","role":"assistant"}'), ...deltas, ...after];
 }
 

@@ -6,7 +6,7 @@
 import { constants, createGzip } from "node:zlib";
 
 import { converseFrames } from "./bedrock-frames.ts";
-import { chatRequestBody, completionBody, DOWNLOAD_BYTES, EVENT_BYTES, EVENTS_PER_STREAM, filler, JSON_BYTES, SENTENCE, streamEvents } from "./payloads.ts";
+import { chatRequestBody, completionBody, DOWNLOAD_BYTES, EVENT_BYTES, EVENTS_PER_STREAM, JSON_BYTES, SENTENCE, streamEvents, variedText } from "./payloads.ts";
 import { firstPostLines, postLines, postsPage, POST_LINE_BYTES, POSTS_PER_STREAM } from "./posts.ts";
 
 /** One request and its answer. */
@@ -147,8 +147,8 @@ function anthropicEvents(): Buffer[] {
     sse("message_stop"),
   ];
   const delta = (text: string): Buffer => sse("content_block_delta", `"index":0,"delta":{"type":"text_delta","text":"${text}"}`);
-  const content = delta(filler(EVENT_BYTES - delta("").length));
-  const deltas = Array.from({ length: EVENTS_PER_STREAM - before.length - after.length }, () => content);
+  const room = EVENT_BYTES - delta("").length;
+  const deltas = Array.from({ length: EVENTS_PER_STREAM - before.length - after.length }, (_, place) => delta(variedText(room, place)));
   return [...before, ...deltas, ...after];
 }
 

@@ -36,8 +36,8 @@ export function completionBody(bytes: number): Buffer {
 /** The events of one stream: content of exactly EVENT_BYTES each, then the usage, then `[DONE]`. */
 export function streamEvents(): Buffer[] {
   const empty = chunkEvent('[{"index":0,"delta":{"content":""},"finish_reason":null}]', "null");
-  const content = chunkEvent(`[{"index":0,"delta":{"content":"${filler(EVENT_BYTES - empty.length)}"},"finish_reason":null}]`, "null");
-  const events = Array.from({ length: EVENTS_PER_STREAM - 2 }, () => content);
+  const content = (text: string): Buffer => chunkEvent(`[{"index":0,"delta":{"content":"${text}"},"finish_reason":null}]`, "null");
+  const events = Array.from({ length: EVENTS_PER_STREAM - 2 }, (_, place) => content(variedText(EVENT_BYTES - empty.length, place)));
   return [...events, chunkEvent("[]", USAGE), Buffer.from("data: [DONE]\n\n")];
 }
 
@@ -56,4 +56,13 @@ function chunkEvent(choices: string, usage: string): Buffer {
 /** Text of exactly so many bytes. */
 export function filler(length: number): string {
   return SENTENCE.repeat(Math.ceil(length / SENTENCE.length)).slice(0, length);
+}
+
+const WORDS = SENTENCE.split(" ").filter((word) => word !== "");
+
+/** Text of exactly so many bytes, another for each place: what repeats itself costs nothing when it is compressed. */
+export function variedText(length: number, place: number): string {
+  let text = "";
+  for (let state = place + 1; text.length < length; state = (state * 48_271) % 0x7fffffff) text += `${WORDS[state % WORDS.length] ?? ""}${(state % 977).toString(36)} `;
+  return text.slice(0, length);
 }

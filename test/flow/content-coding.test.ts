@@ -326,7 +326,7 @@ describe("a decoder", () => {
     const { decoder, bytes } = open(["gzip"]);
     decoder.push(zlib.gzipSync(SMALL));
     expect(vi.getTimerCount()).toBe(1);
-    vi.advanceTimersByTime(50);
+    vi.advanceTimersByTime(1000);
     vi.useRealTimers();
     await vi.waitFor(() => expect(bytes().equals(SMALL)).toBe(true), { timeout: 20_000, interval: 1 });
     decoder.destroy();
