@@ -106,6 +106,16 @@ describe("twitter-api-v2 through the program", () => {
     expect(counts(await eventsOf(() => clients.user.v2.me()))).toEqual([["users.me", { "users.read": 1 }]]);
   });
 
+  it("keeps the names in a path to itself, also where there is no such path", async () => {
+    const events = await eventsOf(async () => {
+      const { data } = await clients.app.v2.userByUsername(TIMELINE.userName);
+      expect(data.username).toBe(TIMELINE.userName);
+      await clients.app.v2.get(`users/by/${TIMELINE.userName}`).catch((error: unknown) => expect(error).toMatchObject({ code: 404 }));
+      await clients.app.v2.get(`${TIMELINE.userName}/${TIMELINE.userId}`).catch((error: unknown) => expect(error).toMatchObject({ code: 404 }));
+    });
+    expect(counts(events)).toEqual([["users.by", { "users.read": 1 }]]);
+  });
+
   it("tells a post with a URL from one without, whose signed requests pass as they were sent", async () => {
     const events = await eventsOf(async () => {
       await clients.user.v2.tweet(SAID.text);

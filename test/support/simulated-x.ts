@@ -130,6 +130,7 @@ function answerOf(request: IncomingMessage, body: Buffer): Answer {
   if (key === "GET /2/tweets/search/recent") return { status: 200, json: searchPage(Number(url.searchParams.get("next_token") ?? "0")) };
   if (key === `GET /2/users/${TIMELINE.userId}/tweets`) return { status: 200, json: searchPage(0) };
   if (key === "GET /2/tweets") return { status: 200, json: lookup(url.searchParams.get("ids")?.split(",") ?? []) };
+  if (key === `GET /2/users/by/username/${TIMELINE.userName}`) return { status: 200, json: { data: user(1) } };
   if (key === "GET /2/users/me") return { status: 200, json: { data: user(0) } };
   if (key === "GET /2/tweets/counts/recent") return { status: 200, json: { data: [{ tweet_count: 40 }, { tweet_count: 23 }], meta: { total_tweet_count: 63 } } };
   if (key === "POST /2/tweets") return createPost(body);
