@@ -82,6 +82,7 @@ async function join(parts: Parts): Promise<App> {
   const now = options.clock ?? Date.now;
   const state = { isDraining: false };
   const counters = createCounters({
+    reports: await store.pending(),
     pendingFile: settings.pendingFile,
     now,
     onFileError: (error) => logger.error({ code: errorCode(error) }, "TALLYMAN_PENDING_FILE cannot be written"),

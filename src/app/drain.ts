@@ -14,6 +14,11 @@ export interface DrainReport {
 
 const DRAIN_POLL_MS = 10;
 
+/** What is kept of the time for closing: a tenth, and a second at most. */
+function closingMs(boundMs: number): number {
+  return Math.min(1000, boundMs / 10);
+}
+
 interface DrainParts {
   readonly state: { isDraining: boolean };
   readonly counters: Counters;
@@ -26,7 +31,7 @@ export function createDrain({ state, counters, delivery, timeoutMs }: DrainParts
   let running: Promise<DrainReport> | undefined;
   const drain = async (boundMs: number): Promise<DrainReport> => {
     state.isDraining = true;
-    const deadline = performance.now() + boundMs;
+    const deadline = performance.now() + boundMs - closingMs(boundMs);
     const isBusy = (): boolean => {
       const { flows, buffered } = counters.snapshot();
       return flows + buffered > 0;

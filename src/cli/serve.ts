@@ -26,7 +26,11 @@ export async function serve(context: CommandContext): Promise<number> {
   if (cause !== "drain") logger.info({ signal: cause }, "stopping: new flows are refused, those under way may finish");
   const ended = app.stop();
   const report = await Promise.race([ended, stop.signalledAgain]);
-  if (typeof report === "string") return 128 + constants.signals[report];
+  if (typeof report === "string") {
+    // What is under way is left as it is; the pending file has the last word on it.
+    app.counters.close();
+    return 128 + constants.signals[report];
+  }
   report satisfies DrainReport;
   if (report.drained) logger.info("stopped; nothing is pending");
   else logger.warn({ ...report.counters }, "stopped with work left; it is on disk and goes on at the next start");

@@ -39,6 +39,8 @@ export interface Counters {
 }
 
 export interface CountersOptions {
+  /** Events that wait for delivery already, of an earlier run. */
+  readonly reports?: number;
   readonly pendingFile: string | undefined;
   /** Told when the file cannot be written: once, and again only after it could be. */
   readonly onFileError: (error: unknown) => void;
@@ -46,7 +48,7 @@ export interface CountersOptions {
 }
 
 export function createCounters(options: CountersOptions): Counters {
-  const counts = { flows: 0, buffered: 0, reports: 0 };
+  const counts = { flows: 0, buffered: 0, reports: options.reports ?? 0 };
   const listeners: (() => void)[] = [];
   const file = options.pendingFile === undefined ? undefined : createPendingFile(options.pendingFile, counts, options);
   const changed = (): void => {

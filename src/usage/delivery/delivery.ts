@@ -37,7 +37,7 @@ export interface DeliveryOptions extends Pick<DispatcherOptions, "onAttempt" | "
 export interface Delivery {
   /** Begins with what the outbox holds already. */
   start(): void;
-  /** Sends everything at once; true when nothing of this process waits for the sink any more, false after `deadlineMs` from now. */
+  /** Sends everything at once; true when nothing of this process waits for the sink any more, false after `deadlineMs` from now, or once that cannot be reached. */
   flush(deadlineMs: number): Promise<boolean>;
   /** Takes nothing more, gives attempts under way `deadlineMs` (STOP_MS unless given), releases the rest. Idempotent. */
   stop(deadlineMs?: number): Promise<void>;
@@ -146,7 +146,9 @@ export function createDelivery(options: DeliveryOptions): Delivery {
         wake();
         for (;;) {
           if (await isAllDelivered()) return true;
-          if (performance.now() >= endMs) return false;
+          const leftMs = endMs - performance.now();
+          // A sink that will not be tried again in time is not worth waiting for.
+          if (leftMs <= 0 || (dispatcher.probeInMs ?? 0) > leftMs) return false;
           await new Promise((resolve) => setTimeout(resolve, Math.min(FLUSH_POLL_MS, deadlineMs)));
         }
       } finally {

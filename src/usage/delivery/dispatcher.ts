@@ -58,6 +58,8 @@ export interface Dispatcher {
   accept(batch: OutboxBatch): void;
   /** Retries at once what waits for our own backoff or circuit (not for a Retry-After or a pause). */
   hurry(): void;
+  /** While nothing can be sent before a probe, and none is under way: how long until then. */
+  readonly probeInMs: number | undefined;
   state(): DeliveryState;
   /** Starts no further post, gives those under way until the deadline, and releases what is not delivered. */
   stop(deadlineMs: number): Promise<void>;
@@ -85,6 +87,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   let lastError: string | undefined;
   let lastSuccessMs: number | undefined;
   let cancelProbe: (() => void) | undefined;
+  let probeAtMs = 0;
 
   const enqueue = (batch: HeldBatch): void => {
     batch.cancelWait = undefined;
@@ -215,6 +218,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     queue.pause();
     cancelProbe?.();
     cancelProbe = setTimer(probe, waitMs);
+    probeAtMs = monotonicMs() + waitMs;
   };
 
   /** Outside the queue, which stands still. Nothing to try: the next batch that comes will be. */
@@ -244,6 +248,9 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
         probe();
       }
       for (const batch of held.all()) if (batch.phase === "waiting" && circuit.state === "closed") requeue(batch);
+    },
+    get probeInMs() {
+      return inFlight > 0 || cancelProbe === undefined ? undefined : probeAtMs - monotonicMs();
     },
     state() {
       return {

@@ -61,16 +61,21 @@ export function createPoster(options: PosterOptions): Poster {
     async post(body, headers, signal) {
       const deadline = new AbortController();
       const timer = setTimeout(() => deadline.abort(new DOMException("deadline", "TimeoutError")), options.timeoutMs);
+      // Listened to here rather than combined: what is derived from a signal alone may be collected before it fires.
+      const cut = (): void => deadline.abort(signal.reason);
+      if (signal.aborted) cut();
+      else signal.addEventListener("abort", cut, { once: true });
       try {
-        const answer = await request(url, {
+        const answering = request(url, {
           dispatcher: agent,
           method: "POST",
           headers: { ...fixed, ...lowerCased(headers) },
           body,
-          signal: AbortSignal.any([signal, deadline.signal]),
+          signal: deadline.signal,
           headersTimeout: 0,
           bodyTimeout: 0,
         });
+        const answer = await untilAborted(answering, deadline.signal);
         const retryAfter = answer.headers["retry-after"];
         return {
           kind: "answered",
@@ -82,10 +87,29 @@ export function createPoster(options: PosterOptions): Poster {
         return { kind: "failed", reason: reasonOf(error) };
       } finally {
         clearTimeout(timer);
+        signal.removeEventListener("abort", cut);
       }
     },
     close: () => agent.destroy(),
   };
+}
+
+/**
+ * The client hears a signal only once a request has its connection (undici 8.12, lib/api/api-request.js): one that waits for a
+ * name or for a connection would outlive its deadline. One that is given up here is never sent.
+ */
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const abort = (): void => reject(signal.reason);
+  if (signal.aborted) abort();
+  else signal.addEventListener("abort", abort, { once: true });
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+    // Its own end comes later and matters to nobody.
+    work.catch(() => undefined);
+  }
 }
 
 /** The status is the answer: a body that is long, slow or broken off changes nothing about it. */

@@ -1,5 +1,7 @@
 /** The order and the timing of attempts: a sink of the test's own, a real store, and time that the test moves. */
 
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { createDelivery } from "../../../src/usage/delivery/delivery.ts";
 import type { Delivery } from "../../../src/usage/delivery/delivery.ts";
@@ -18,6 +20,7 @@ interface Sent {
 }
 
 interface Harness {
+  readonly dataDir: string;
   readonly store: DurableStore;
   readonly time: ManualTime;
   readonly delivery: Delivery;
@@ -33,7 +36,8 @@ const DELIVERED: Verdict = { kind: "delivered" };
 
 /** `reply` answers at once; without it, or where it gives nothing, the test does. */
 async function start(limits: Partial<SinkLimits>, reply?: (ids: readonly string[]) => Verdict | undefined, sink: Partial<Sink> = {}): Promise<Harness> {
-  const store = await openTestStore(temporaryFolder(), { sinks: ["test"] });
+  const dataDir = temporaryFolder();
+  const store = await openTestStore(dataDir, { sinks: ["test"] });
   const time = manualTime();
   const sent: Sent[] = [];
   const open = new Map<string, Sent>();
@@ -70,6 +74,7 @@ async function start(limits: Partial<SinkLimits>, reply?: (ids: readonly string[
   });
   delivery.start();
   return {
+    dataDir,
     store,
     time,
     delivery,
@@ -199,6 +204,35 @@ describe("batches that fail", () => {
     await until(() => h.delivery.state().circuit === "open", "the circuit opens");
     isDown = false;
     expect(await h.delivery.flush(10_000)).toBe(true);
+  });
+});
+
+describe("a batch that another process has settled meanwhile", () => {
+  it("is not sent again after a failure", async () => {
+    const h = await start({});
+    await h.store.commit("f", [record("a"), record("b")]);
+    await until(() => h.underWay().length === 2, "both are under way");
+    h.answer("a", RETRY);
+    await until(() => h.time.waits().length === 1, "it waits for its retry");
+    await h.store.outbox("test").delivered(h.sent.find(({ ids }) => ids[0] === "a")?.batch.id ?? "");
+    h.time.advance(500);
+    h.answer("b", DELIVERED);
+    await until(async () => (await h.store.pending()) === 0 && h.delivery.state().status === "idle", "nothing is left");
+    expect(h.sent.map(({ ids }) => ids.join())).toEqual(["a", "b"]);
+  });
+
+  it("is not sent at all by a process that stood still with it in memory", async () => {
+    const h = await start({ concurrency: 1 });
+    await h.store.commit("f", [record("a"), record("b")]);
+    await until(() => h.underWay().length === 1, "the first is under way");
+    await until(async () => (await h.store.outbox("test").take(1, 100_000)) === undefined, "the second is in memory");
+    const other = new DatabaseSync(join(h.dataDir, "tallyman.db"));
+    other.exec("UPDATE events SET waiting = 0, delivery = 3 WHERE id = 'b'; DELETE FROM batches WHERE positions = '[2]'");
+    other.close();
+    h.time.advance(31_000);
+    h.answer("a", DELIVERED);
+    await until(() => h.delivery.state().status === "idle", "nothing is left");
+    expect(h.sent.map(({ ids }) => ids.join())).toEqual(["a"]);
   });
 });
 
