@@ -51,3 +51,14 @@ function withPort(host: string, portText: string | undefined, defaultPort: numbe
   const port = portText === undefined ? defaultPort : Number(portText);
   return port !== undefined && port >= 1 && port <= 65535 ? { host, port } : undefined;
 }
+
+/** RFC 9112 section 3.2.2: `http://authority/path?query`. The path is kept byte for byte. */
+export function parseAbsoluteForm(url: string): { scheme: "http" | "https"; target: Target; path: string } | undefined {
+  const match = /^(https?):\/\/([^/?#]+)([^#]*)$/i.exec(url);
+  if (match === null) return undefined;
+  const scheme = (match[1] as string).toLowerCase() === "https" ? "https" : "http";
+  const target = parseAuthority(match[2] as string, scheme === "https" ? 443 : 80);
+  if (target === undefined) return undefined;
+  const rest = match[3] as string;
+  return { scheme, target, path: rest.startsWith("/") ? rest : `/${rest}` };
+}

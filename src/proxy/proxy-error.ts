@@ -115,9 +115,9 @@ export function answerHeaders(answer: ProxyAnswer, bodyBytes: number): string[] 
   ];
 }
 
-/** A whole HTTP/1.1 message for a socket that has no response object (CONNECT, broken heads). The socket closes after it. */
-export function rawAnswer(answer: ProxyAnswer): string {
-  const body = answerBody(answer);
+/** A whole HTTP/1.1 message for a socket that has no response object (CONNECT, broken heads). The socket closes after it. `shape` as in `answerBody`. */
+export function rawAnswer(answer: ProxyAnswer, shape?: Record<string, unknown>): string {
+  const body = answerBody(answer, shape);
   const headers = [...answerHeaders(answer, Buffer.byteLength(body)), "connection", "close"];
   let head = `HTTP/1.1 ${answer.status} ${REASONS[answer.status] ?? "Error"}\r\n`;
   for (let i = 0; i + 1 < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`;

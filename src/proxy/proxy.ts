@@ -7,14 +7,15 @@ import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import type { SecureContext } from "node:tls";
 
-import type { FlowEditor, FlowGate, FlowObserver } from "../flow/flow.ts";
+import type { FlowEditor, FlowGate, FlowHead, FlowObserver } from "../flow/flow.ts";
 import { getHeader } from "../flow/headers.ts";
 import { createAddressPolicy } from "./address-policy.ts";
-import { parseAuthority, type Target } from "./connect-target.ts";
+import { parseAbsoluteForm, parseAuthority, type Target } from "./connect-target.ts";
 import { createDialer, type ConnectToRule } from "./dialer.ts";
 import { runExchange, type ExchangeDeps, type ExchangeRoute } from "./exchange.ts";
 import { H1Downstream } from "./downstream-h1.ts";
-import { createInnerServer, listenFront, type RequestHandler } from "./front.ts";
+import { listenFront } from "./front.ts";
+import { createInnerServer, type RefusalWriter, type RequestHandler } from "./h1-server.ts";
 import { endWithAnswer } from "./last-answer.ts";
 import { createProxyAuth } from "./proxy-auth.ts";
 import { createIdleWatch } from "./idle-watch.ts";
@@ -105,21 +106,29 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
   const runInside = (downstream: Downstream, path: string, isUpgrade: boolean, socket: Socket): void => {
     const route = routes.get(socket);
     if (route === undefined) socket.destroy();
-    else if (!path.startsWith("/") && path !== "*") answer(downstream, PATH_MISSING);
+    else if (!path.startsWith("/") && path !== "*") answer(downstream, PATH_MISSING, route);
     else runExchange({ downstream, path, isUpgrade }, route, deps);
   };
-  const onRefused = (code: string): void => options.onProxyAnswer(code, "");
+  const writeRefusal: RefusalWriter = (socket, reply) => {
+    const route = routes.get(socket);
+    options.onProxyAnswer(reply.code, route?.target.host ?? "");
+    return rawAnswer(reply, shapeOn(route, reply));
+  };
   const inner = createInnerServer((request, response, isUpgrade) => {
     request.socket.setTimeout(0);
     runInside(new H1Downstream(request, response), request.url ?? "", isUpgrade, request.socket);
-  }, onRefused);
+  }, writeRefusal);
   const http2 = createHttp2Server({ onRequest: (downstream, path, socket) => runInside(downstream, path, false, socket) });
 
-  const answer = (downstream: Downstream, reply: ProxyAnswer, host = ""): void => {
-    options.onProxyAnswer(reply.code, host);
-    const body = answerBody(reply);
+  const shapeOn = (route: ExchangeRoute | undefined, reply: ProxyAnswer): Record<string, unknown> | undefined =>
+    route === undefined ? undefined : options.observer.errorShape?.(headWithoutRequest(route), reply);
+
+  const answer = (downstream: Downstream, reply: ProxyAnswer, route?: ExchangeRoute): void => {
+    options.onProxyAnswer(reply.code, route?.target.host ?? "");
+    const body = answerBody(reply, shapeOn(route, reply));
     downstream.answer(reply.status, [...answerHeaders(reply, Buffer.byteLength(body)), "connection", "close"], body);
   };
+
   const track = (socket: Socket): void => {
     if (sockets.has(socket)) return;
     sockets.add(socket);
@@ -198,7 +207,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
     }
   };
 
-  const front = await listenFront(options.host, options.port, { onConnect, onRequest, onRefused, onConnectionsFull: () => options.onConnectionsFull?.() });
+  const front = await listenFront(options.host, options.port, { onConnect, onRequest, writeRefusal, onConnectionsFull: () => options.onConnectionsFull?.() });
   own.port = front.port;
   return {
     port: front.port,
@@ -222,6 +231,11 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyServer> {
   };
 }
 
+/** All that is known of a flow whose request cannot be read: by its host alone a provider's own error body is found. */
+function headWithoutRequest({ scheme, target, proxyUser }: ExchangeRoute): FlowHead {
+  return { flowId: "", startedAtMs: 0, protocol: "http", scheme, ...target, method: "", target: "/", headers: [], proxyUser, attributionHeaders: [] };
+}
+
 const AUTH_REQUIRED: ProxyAnswer = {
   status: 407,
   code: "proxy_auth_required",
@@ -238,14 +252,3 @@ const NOT_PROXY_REQUEST: ProxyAnswer = {
   code: "bad_request",
   message: "this is a forward proxy: set HTTPS_PROXY to its URL instead of calling it (the dashboard is on the admin port)",
 };
-
-/** RFC 9112 section 3.2.2: `http://authority/path?query`. The path is kept byte for byte. */
-function parseAbsoluteForm(url: string): { scheme: "http" | "https"; target: Target; path: string } | undefined {
-  const match = /^(https?):\/\/([^/?#]+)([^#]*)$/i.exec(url);
-  if (match === null) return undefined;
-  const scheme = (match[1] as string).toLowerCase() === "https" ? "https" : "http";
-  const target = parseAuthority(match[2] as string, scheme === "https" ? 443 : 80);
-  if (target === undefined) return undefined;
-  const rest = match[3] as string;
-  return { scheme, target, path: rest.startsWith("/") ? rest : `/${rest}` };
-}

@@ -165,11 +165,17 @@ describe("a CONNECT", () => {
     client.destroy();
   });
 
-  it("has no absolute form inside", async () => {
+  it.each([
+    ["an absolute form", "GET https://expired.example/ HTTP/1.1\r\nHost: expired.example\r\n\r\n", 400, "bad_request"],
+    ["a request that is no HTTP", "GET\r\n\r\n", 400, "bad_request"],
+    ["a request without a Host", "GET / HTTP/1.1\r\n\r\n", 400, "bad_request"],
+    ["a head that is too large", `GET / HTTP/1.1\r\nX-Long: ${"a".repeat(70_000)}\r\n\r\n`, 431, "head_too_large"],
+  ])("does not take %s inside, and says so as the provider does", async (_name, request, status, code) => {
     const client = await tunnelClient(program.proxyPort, "expired.example:443", { ca: readFileSync(program.caFile, "utf8") });
-    client.send("GET https://expired.example/ HTTP/1.1\r\nHost: expired.example\r\n\r\n");
-    await client.sees("x-tallyman-error: bad_request\r\n");
-    expect(client.received).toMatch(/^HTTP\/1\.1 400 /);
+    client.send(request);
+    const answer = await client.closed();
+    expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} [^]*\\r\\nx-tallyman-error: ${code}\\r\\n`));
+    expect(JSON.parse(answer.slice(answer.indexOf("\r\n\r\n")))).toEqual({ error: { type: "tallyman_error", code, message: expect.any(String), param: null } });
     client.destroy();
   });
 });

@@ -15,7 +15,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { stripResponseHeaders } from "../../src/flow/headers.ts";
 import { loadOrCreateAuthority } from "../../src/proxy/certificate-authority.ts";
-import { MAX_HEAD_BYTES } from "../../src/proxy/front.ts";
+import { MAX_HEAD_BYTES } from "../../src/proxy/h1-server.ts";
 import { createLeafCache } from "../../src/proxy/leaf-cache.ts";
 import { startProxy, type ProxyServer } from "../../src/proxy/proxy.ts";
 import { tunnelClient } from "../support/raw-peers.ts";

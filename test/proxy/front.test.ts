@@ -5,7 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 
-import { listenFront, MAX_HEAD_BYTES, type Front, type FrontHandlers } from "../../src/proxy/front.ts";
+import { listenFront, type Front, type FrontHandlers } from "../../src/proxy/front.ts";
+import { MAX_HEAD_BYTES } from "../../src/proxy/h1-server.ts";
+import { rawAnswer } from "../../src/proxy/proxy-error.ts";
 import { rawClient, type RawClient } from "../support/raw-peers.ts";
 import { until } from "../support/until.ts";
 
@@ -16,7 +18,7 @@ afterEach(async () => {
 });
 
 async function start(handlers: Partial<FrontHandlers> = {}): Promise<Front> {
-  const front = await listenFront("127.0.0.1", 0, { onConnectionsFull: () => undefined, onConnect: (_request, socket) => socket.destroy(), onRequest: (_request, response) => void response.end("ok"), onRefused: () => undefined, ...handlers });
+  const front = await listenFront("127.0.0.1", 0, { onConnectionsFull: () => undefined, onConnect: (_request, socket) => socket.destroy(), onRequest: (_request, response) => void response.end("ok"), writeRefusal: (_socket, answer) => rawAnswer(answer), ...handlers });
   undo.push(() => {
     front.stopListening();
     front.destroy();
@@ -41,7 +43,7 @@ describe("listening", () => {
     await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
     undo.push(() => new Promise((resolve) => taken.close(resolve)));
     const { port } = taken.address() as AddressInfo;
-    const handlers = { onConnectionsFull: () => undefined, onConnect: () => undefined, onRequest: () => undefined, onRefused: () => undefined };
+    const handlers = { onConnectionsFull: () => undefined, onConnect: () => undefined, onRequest: () => undefined, writeRefusal: () => "" };
     await expect(listenFront("127.0.0.1", port, handlers)).rejects.toMatchObject({ code: "EADDRINUSE" });
     await expect(listenFront("no-such-name.invalid", 0, handlers)).rejects.toMatchObject({ code: "ENOTFOUND" });
   });
@@ -53,7 +55,7 @@ describe("listening", () => {
     vi.stubEnv("TMPDIR", temp);
     const front = await start();
     expect(readdirSync(temp)).toEqual([]);
-    await expect(listenFront("127.0.0.1", front.port, { onConnectionsFull: () => undefined, onConnect: () => undefined, onRequest: () => undefined, onRefused: () => undefined })).rejects.toMatchObject({ code: "EADDRINUSE" });
+    await expect(listenFront("127.0.0.1", front.port, { onConnectionsFull: () => undefined, onConnect: () => undefined, onRequest: () => undefined, writeRefusal: () => "" })).rejects.toMatchObject({ code: "EADDRINUSE" });
     expect(readdirSync(temp)).toEqual([]);
     expect(existsSync(".http-mitm-proxy")).toBe(before);
   });
@@ -71,6 +73,15 @@ describe("listening", () => {
     front.destroy();
     await until(() => busy.isClosed, "the connection to end");
   });
+});
+
+it("takes no CONNECT that is sent ahead of an answer", async () => {
+  const targets: string[] = [];
+  const front = await start({ onRequest: () => undefined, onConnect: (request) => void targets.push(request.url ?? "") });
+  const busy = await client(front);
+  busy.send("GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\nCONNECT a.example:443 HTTP/1.1\r\nHost: a.example\r\n\r\n");
+  expect(await busy.closed()).toBe("");
+  expect(targets).toEqual([]);
 });
 
 describe("a request", () => {
