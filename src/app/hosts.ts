@@ -3,7 +3,7 @@
 import { nearest } from "../config/nearest.ts";
 import type { Settings } from "../config/settings.ts";
 import { createHostTable, type HostTable } from "../flow/route.ts";
-import { createRecognition, type Handler, type HandlerOptions, type Recognition } from "../usage/index.ts";
+import { createRecognition, shareHost, type Handler, type HandlerOptions, type Recognition } from "../usage/index.ts";
 import { StartError } from "./start-error.ts";
 
 /** What the operator chose of single handlers. */
@@ -32,6 +32,7 @@ export function recognition(handlers: readonly Handler[], settings: Settings): R
 
 /**
  * The handlers by host: what the operator bound goes before the handlers' own hosts, and of those the embedder's come first.
+ * Handlers of one host share it where the first wants only some of its paths.
  * A host that a handler excepts is nobody's.
  */
 export function hostTable(handlers: readonly Handler[], settings: Settings): HostTable<Handler> {
@@ -45,7 +46,7 @@ export function hostTable(handlers: readonly Handler[], settings: Settings): Hos
       isWrongSetting: true,
     });
   });
-  const own = handlers.flatMap((handler) => handler.hosts.map((host): [string, Handler] => [host, handler]));
+  const own = [...byPattern(handlers)].map(([host, owners]): [string, Handler] => [host, shareHost(owners)]);
   const excepted = handlers.flatMap(({ exceptHosts = [] }) => exceptHosts.map((host): [string, typeof NOBODY] => [host, NOBODY]));
   // Of equal patterns the first wins.
   const table = createHostTable<Handler | typeof NOBODY>([...bound, ...own, ...excepted]);
@@ -55,6 +56,18 @@ export function hostTable(handlers: readonly Handler[], settings: Settings): Hos
       return owner === NOBODY ? undefined : owner;
     },
   };
+}
+
+/** The handlers of each pattern, in their order. */
+function byPattern(handlers: readonly Handler[]): ReadonlyMap<string, readonly [Handler, ...Handler[]]> {
+  const owners = new Map<string, readonly [Handler, ...Handler[]]>();
+  for (const handler of handlers) {
+    for (const host of new Set(handler.hosts.map((each) => each.toLowerCase()))) {
+      const before = owners.get(host);
+      owners.set(host, before === undefined ? [handler] : [...before, handler]);
+    }
+  }
+  return owners;
 }
 
 /** Stands where a wildcard would find a handler that does not want the host. */

@@ -132,6 +132,10 @@ export interface Handler {
   readonly hosts: readonly HostPattern[];
   /** Hosts that a wildcard of `hosts` covers and that are no API of this handler's: nobody's, unless an operator binds them. */
   readonly exceptHosts?: readonly HostPattern[];
+  /** Of a handler that wants only some paths of a host: whether it wants this one. Another handler of the host may have the rest. */
+  ownsPath?(host: string, port: number, path: string): boolean;
+  /** Handlers that share the host, this one among them (shared-host.ts). */
+  readonly sharers?: readonly Handler[];
   open(exchange: ExchangeInfo, context: ReaderContext): OpenedExchange;
   /** Whether a flow to a host that nobody has named is of this handler's protocol, by its path (TALLYMAN_INTERCEPT=all). Left out: never. */
   recognizes?(exchange: Pick<ExchangeInfo, "protocol" | "method" | "path">): boolean;

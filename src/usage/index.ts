@@ -17,6 +17,7 @@ export { loadConnectors } from "./providers/connectors/interpreter/load-definiti
 export { createHandlers, type HandlerOptions } from "./providers/index.ts";
 export { RecordError } from "./replay.ts";
 export { replayEvents } from "./replay-events.ts";
+export { shareHost } from "./shared-host.ts";
 export { createTracker, type Tracker, type TrackerDimension, type UsageSubscriber, type UsageTally } from "./tracker.ts";
 export type { Delivery, DeliveryState } from "./delivery/delivery.ts";
 export { createDeliveries, type Deliveries } from "./delivery/deliveries.ts";

@@ -19,6 +19,7 @@ import type { Recognition } from "./recognition.ts";
 import { IntervalParts, scheduleWithTimers, type Schedule } from "./interval-parts.ts";
 import { KeptPieces, type KeptBytes } from "./kept-pieces.ts";
 import { createSettlement, isolate, type FrozenEvent, type Settlement, type SettlementOptions } from "./settlement.ts";
+import { ownerOf } from "./shared-host.ts";
 import { SocketFlow } from "./socket-flow.ts";
 import { createWorkQueue, type WorkQueue } from "./work-queue.ts";
 
@@ -60,7 +61,10 @@ export function createMeter(options: MeterOptions): FlowObserver {
     ended: createWorkQueue({ gatherMs: options.isStrict ? 0 : RELAXED_GATHER_MS, monotonicMs: options.monotonicMs }),
     keptBytes: { ofAll: 0 },
   };
-  const handlerOf = (head: FlowHead): Handler | undefined => options.hosts.lookup(head.host, head.port) ?? options.recognize?.(head);
+  const handlerOf = (head: FlowHead): Handler | undefined => {
+    const known = options.hosts.lookup(head.host, head.port);
+    return known === undefined ? options.recognize?.(head) : ownerOf(known, head);
+  };
   return {
     isMetered: (host, port) => options.hosts.lookup(host, port) !== undefined,
     open(head) {

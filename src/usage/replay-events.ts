@@ -14,6 +14,7 @@ import type { Handler, PendingJobs, Reading } from "./handler.ts";
 import type { Recognition } from "./recognition.ts";
 import { createReplayJobs, exchangeInfo, parseRecord, RecordError, replayOpened, responseBytes, type RecordedExchange } from "./replay.ts";
 import { isSocketRecord, parseMessages, replayMessages } from "./replay-socket.ts";
+import { ownerOf } from "./shared-host.ts";
 
 export interface ReplayEventsOptions extends Omit<FlowOpeningOptions, "jobsFor"> {
   readonly handlers: readonly Handler[];
@@ -78,7 +79,7 @@ function handlerOf(exchange: RecordedExchange, head: FlowHead, { handlers, hosts
   if (known === undefined) {
     throw new RecordError(`no meter knows the host ${head.host}; name one in the record (### options, then {"handler":"openai"}) or in TALLYMAN_INTERCEPT_HOSTS (${head.host}=openai)`);
   }
-  return known;
+  return ownerOf(known, head);
 }
 
 function headOf(exchange: RecordedExchange, startedAtMs: number): FlowHead {

@@ -4,6 +4,7 @@ import { hostTable, interception, recognition } from "../../src/app/hosts.ts";
 import { loadSettings } from "../../src/config/load.ts";
 import type { Settings } from "../../src/config/settings.ts";
 import type { Handler } from "../../src/usage/handler.ts";
+import { ownerOf } from "../../src/usage/shared-host.ts";
 
 function handler(id: string, hosts: readonly string[], exceptHosts?: readonly string[]): Handler {
   return { id, kind: "connector", hosts, ...(exceptHosts === undefined ? {} : { exceptHosts }), open: () => ({ api: id, operation: "other", isBillable: false, reader: undefined }) };
@@ -24,6 +25,15 @@ describe("the table of hosts", () => {
     expect(hosts.lookup("team.talk.example", 443)?.id).toBe("talk");
     expect(hosts.lookup("app.talk.example", 443)).toBeUndefined();
     expect([isTerminated("team.talk.example", 443), isTerminated("app.talk.example", 443)]).toEqual([true, false]);
+  });
+
+  it("lets handlers share a host whose first one wants only some of its paths", () => {
+    const mail: Handler = { ...handler("mail", ["www.shared.example"]), ownsPath: (_host, _port, path) => path.startsWith("/mail/") };
+    const files: Handler = { ...handler("files", ["WWW.shared.example"]), ownsPath: (_host, _port, path) => path.startsWith("/files/") };
+    const owner = hostTable([mail, files], settings()).lookup("www.shared.example", 443)!;
+    const ids = ["/mail/v1/a", "/files/v1/a?q=/mail/", "/else"].map((target) => ownerOf(owner, { host: "www.shared.example", port: 443, target }).id);
+    expect(ids).toEqual(["mail", "files", "mail"]);
+    expect(hostTable([talk, handler("other", ["talk.example"])], settings()).lookup("talk.example", 443)).toBe(talk);
   });
 
   it("lets another handler have it, and an operator bind it", () => {

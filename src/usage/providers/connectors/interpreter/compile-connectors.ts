@@ -13,7 +13,7 @@ import { ConnectorDefinitionError } from "./definition-fault.ts";
 import type { DefinitionFault } from "./definition-fault.ts";
 import { ExchangeReader } from "./exchange-reader.ts";
 import { Exchange } from "./exchange.ts";
-import { findRoute } from "./find-route.ts";
+import { findRoute, isOwn } from "./find-route.ts";
 import { FramesReader, freeSocket } from "./frames-reader.ts";
 import { createSeenIds } from "./seen-ids.ts";
 import { createConnectorState } from "./state.ts";
@@ -46,6 +46,7 @@ export function compileConnectors(definitions: readonly ConnectorDefinition[], o
     kind: "connector",
     hosts: [...new Set(definitions.flatMap(({ hosts }) => hosts))],
     exceptHosts: [...new Set(definitions.flatMap(({ exceptHosts = [] }) => exceptHosts))],
+    ownsPath: (host, port, path) => isOwn(table.lookup(host, port) ?? [], path),
     open: (exchange, context) => openExchange(table.lookup(exchange.host, exchange.port) ?? compiled.slice(0, 1), exchange, context),
   };
 }

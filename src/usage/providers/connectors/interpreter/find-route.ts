@@ -12,8 +12,18 @@ import { applyAliases, splitPath } from "./path-template.ts";
 /** The route in the first definition whose prefixes the path has; undefined: nobody's, or ignored. */
 export function findRoute(candidates: readonly CompiledDefinition[], exchange: ExchangeInfo): FoundRoute | undefined {
   const path = `/${splitPath(exchange.path).join("/")}`;
-  const definition = candidates.find(({ definition: { pathPrefixes } }) => pathPrefixes === undefined || pathPrefixes.some((prefix) => path.startsWith(prefix)));
+  const definition = candidates.find((candidate) => hasPrefix(candidate, path));
   return definition === undefined ? undefined : findInDefinition(definition, exchange);
+}
+
+/** Whether one of the definitions wants a path as sent. */
+export function isOwn(candidates: readonly CompiledDefinition[], path: string): boolean {
+  const decoded = `/${splitPath(path).join("/")}`;
+  return candidates.some((candidate) => hasPrefix(candidate, decoded));
+}
+
+function hasPrefix({ definition: { pathPrefixes } }: CompiledDefinition, path: string): boolean {
+  return pathPrefixes === undefined || pathPrefixes.some((prefix) => path.startsWith(prefix));
 }
 
 /** As findRoute, in one definition whatever its prefixes are. */

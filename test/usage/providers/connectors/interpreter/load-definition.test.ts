@@ -28,6 +28,12 @@ describe("definitions out of JSON", () => {
     expect(createX({}).id).toBe("x");
   });
 
+  it("want only the paths of their prefixes", () => {
+    const [drive] = loadConnectors({ ...sound, id: "drive", hosts: ["www.googleapis.com"], pathPrefixes: ["/drive/v3/"] });
+    expect(["/drive/v3/files", "/upload/gmail/v1/users/me/messages/send"].map((path) => drive?.ownsPath?.("www.googleapis.com", 443, path))).toEqual([true, false]);
+    expect(loadConnectors(sound)[0]?.ownsPath?.("api.acme.example", 443, "/any")).toBe(true);
+  });
+
   it.each([
     ["every operand", { sum: [1, { max: [{ num: "a" }, { keys: "b" }] }, { mul: [2, { csv: "ids" }] }, { ceilDiv: [{ query: "n" }, 5] }, { within: [{ header: "x-n" }, 1, 9] }, { bytes: "response" }] }],
     ["a choice", JSON.parse('{"when":{"all":[{"eq":["ok",true]},{"any":[{"status":[200,201]},{"not":{"headerEq":["a",true]}}]}]},"then":1,"else":{"first":[2]}}') as unknown],
