@@ -80,8 +80,9 @@ const ROWS: readonly Row[] = [
       "api.business.githubcopilot.com",
       "api.enterprise.githubcopilot.com",
       "copilot-proxy.githubusercontent.com",
+      // A tenant's own.
+      "copilot-api.*.ghe.com",
     ],
-    // A tenant's copilot-api.TENANT.ghe.com is bound by the operator: no pattern names it and not the rest of ghe.com.
     exchangeHints: () => planHints(true),
   },
   { id: "github-models", hosts: ["models.github.ai", "models.inference.ai.azure.com"] },

@@ -31,7 +31,7 @@ describe("the hosts of the family", () => {
     ["dashscope", ["dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", "dashscope-us.aliyuncs.com"]],
     ["dashscope", ["cn-hongkong.dashscope.aliyuncs.com", "llm-1.ap-southeast-1.maas.aliyuncs.com"]],
     ["github-copilot", ["api.githubcopilot.com", "api.individual.githubcopilot.com", "api.business.githubcopilot.com"]],
-    ["github-copilot", ["api.enterprise.githubcopilot.com", "copilot-proxy.githubusercontent.com"]],
+    ["github-copilot", ["api.enterprise.githubcopilot.com", "copilot-proxy.githubusercontent.com", "copilot-api.acme.ghe.com"]],
     ["github-models", ["models.github.ai", "models.inference.ai.azure.com"]],
   ])("of %s are known: %j", (id, hosts) => {
     for (const host of hosts) expect(table.lookup(host, 443)?.id, host).toBe(id);
