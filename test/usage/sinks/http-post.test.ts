@@ -3,6 +3,7 @@ import { createServer, type AddressInfo } from "node:net";
 import { expect, it, onTestFinished } from "vitest";
 import { createPoster } from "../../../src/usage/sinks/http-post.ts";
 import type { Poster, PosterOptions } from "../../../src/usage/sinks/http-post.ts";
+import { until } from "../../support/until.ts";
 
 function posterFor(url: string, options: Partial<PosterOptions> = {}): Poster {
   const poster = createPoster({ url, headers: {}, timeoutMs: 300, concurrency: 2, version: "1.2.3", ...options });
@@ -74,14 +75,19 @@ it("a post that was given up before it had a connection is never sent", async ()
     });
   });
   let resolveName: (() => void) | undefined;
+  let lookups = 0;
   const poster = posterFor(`http://receiver.example:${port}/`, {
     concurrency: 1,
+    timeoutMs: 20_000,
     lookup: (_host, options, callback) => {
       resolveName = () => (options.all === true ? callback(null, [{ address: "127.0.0.1", family: 4 }]) : callback(null, "127.0.0.1", 4));
+      // The first name is slow. Its connection goes with the post that wanted it, and the next post asks again.
+      if (++lookups > 1) resolveName();
     },
   });
   const abort = new AbortController();
   const first = poster.post("given up", {}, abort.signal);
+  await until(() => resolveName !== undefined, "the name to be asked for");
   abort.abort();
   expect(await first).toEqual({ kind: "failed", reason: "aborted" });
   const second = poster.post("sent", {}, new AbortController().signal);
