@@ -14,7 +14,7 @@ import { addDeltaText, addEventText, hasMember } from "./delta-text.ts";
 import { asArray, asObject, countOf, jsonLength, parseObject, textOf } from "./json-values.ts";
 import type { JsonObject } from "./json-values.ts";
 import { breakdownReadings } from "./openai-breakdown.ts";
-import { chatTraits, copilotHints } from "./openai-dialect.ts";
+import { chatTraits } from "./openai-dialect.ts";
 import type { OpenAiDialect } from "./openai-dialect.ts";
 import { mapChatUsage, OPENAI_COUNTS } from "./openai-usage.ts";
 import type { MappedUsage } from "./openai-usage.ts";
@@ -23,6 +23,7 @@ import { freeReading, measuredReading, outputTokens, sizesOf } from "./reading.t
 import { CHAT_REQUEST_PATHS, createRequestReader } from "./request-facts.ts";
 import type { RequestReader } from "./request-facts.ts";
 import { hasCount, mergeSnapshot } from "./snapshot.ts";
+import { copilotCost } from "./stated-cost.ts";
 
 /** The reader of one POST to a completions endpoint. */
 export function createOpenAiChatReader(exchange: ExchangeInfo, context: ReaderContext, dialect: OpenAiDialect): Reader {
@@ -132,7 +133,7 @@ class ChatProtocol implements ModelProtocol {
         ? { input: () => this.request.inputTokens(), output: () => (isRestKnown ? 0 : outputTokens(this.text, body.oversizeBytes)) }
         : undefined,
       sizes: sizesOf(this.request, this.text, body.oversizeBytes),
-      statedCost: raw === undefined ? undefined : this.dialect.statedCost?.(raw),
+      statedCost: raw === undefined ? undefined : (this.dialect.statedCost?.(raw) ?? copilotCost(this.copilotUsage)),
       priceHints: this.priceHints(raw, body.response),
       anomalies: [...(mapped?.anomalies ?? []), ...this.endAnomalies(isWhole)],
     });
@@ -218,7 +219,6 @@ class ChatProtocol implements ModelProtocol {
     return {
       ...this.dialect.exchangeHints?.(this.exchange, response),
       ...(raw === undefined ? {} : this.dialect.usageHints?.(raw)),
-      ...copilotHints(this.copilotUsage),
     };
   }
 

@@ -4,7 +4,6 @@ import type { ResponseHead } from "../../../flow/flow.ts";
 import type { ExchangeInfo, StatedCost } from "../../handler.ts";
 import type { JsonObject } from "./json-values.ts";
 import type { UsageTraits } from "./openai-usage.ts";
-import { shiftPoint } from "./stated-cost.ts";
 
 export interface OpenAiDialect {
   /** The handler's id: the first part of `api`. */
@@ -44,14 +43,4 @@ export function chatTraits(dialect: OpenAiDialect, model: string | null): UsageT
 /** The traits of a server's Responses usage. */
 export function responsesTraits(dialect: OpenAiDialect): UsageTraits {
   return { reasoning: dialect.responsesReasoning, isCachedBesideWhenLarger: !dialect.isOpenAi, cacheWrite: "cache_write_tokens" };
-}
-
-/** Nano units in one AI credit of GitHub Copilot (section 5.14). */
-const CREDIT_DIGITS = 9;
-
-/** Copilot bills credits, not tokens: `copilot_usage.total_nano_aiu` as credits, a decimal string. */
-export function copilotHints(usage: JsonObject | undefined): Readonly<Record<string, string>> {
-  const nano = usage?.["total_nano_aiu"];
-  if (typeof nano !== "number" || !Number.isSafeInteger(nano) || nano < 0) return {};
-  return { copilot_ai_credits: shiftPoint(String(nano), -CREDIT_DIGITS) };
 }

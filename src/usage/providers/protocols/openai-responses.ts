@@ -14,7 +14,7 @@ import type { BodyEnd, ModelProtocol } from "./body-reader.ts";
 import { addDeltaText, stringMember } from "./delta-text.ts";
 import { asObject, parseObject } from "./json-values.ts";
 import type { JsonObject } from "./json-values.ts";
-import { copilotHints, responsesTraits } from "./openai-dialect.ts";
+import { responsesTraits } from "./openai-dialect.ts";
 import type { OpenAiDialect } from "./openai-dialect.ts";
 import { mapResponsesUsage } from "./openai-usage.ts";
 import { freeReading, measuredReading, outputTokens, sizesOf } from "./reading.ts";
@@ -22,6 +22,7 @@ import type { Findings } from "./reading.ts";
 import { createRequestReader, OPENAI_REQUEST_PATHS } from "./request-facts.ts";
 import type { RequestReader } from "./request-facts.ts";
 import { RESPONSE_PATHS, ResponseFacts } from "./responses-facts.ts";
+import { copilotCost } from "./stated-cost.ts";
 
 /** `generate`: the exchange makes a response. `fetch`: it shows one, which another exchange may have made. */
 export type ResponsesRole = "generate" | "fetch";
@@ -170,7 +171,7 @@ class ResponsesProtocol implements ModelProtocol {
       reported: mapped === undefined ? undefined : { ...mapped.usage, ...facts.units() },
       estimates: this.estimates(usage !== undefined || (isFailed && !this.hasBegun), body.oversizeBytes),
       sizes: sizesOf(this.request, this.text, body.oversizeBytes),
-      statedCost: usage === undefined ? undefined : this.dialect.statedCost?.(usage),
+      statedCost: usage === undefined ? undefined : (this.dialect.statedCost?.(usage) ?? copilotCost(this.copilotUsage)),
       priceHints: this.priceHints(body.response),
       anomalies: [...(mapped?.anomalies ?? []), ...this.endAnomalies(isWhole, isFailed)],
     });
@@ -188,7 +189,6 @@ class ResponsesProtocol implements ModelProtocol {
     return {
       ...this.dialect.exchangeHints?.(this.exchange, response),
       ...(usage === undefined ? {} : this.dialect.usageHints?.(usage)),
-      ...copilotHints(this.copilotUsage),
     };
   }
 

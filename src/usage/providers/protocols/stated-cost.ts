@@ -7,6 +7,9 @@ import type { JsonObject } from "./json-values.ts";
 /** xAI: 1 USD has this many ticks, ten digits. */
 const TICK_DIGITS = 10;
 
+/** GitHub Copilot: an AI credit is 10^9 nano-AIU and 0.01 USD (docs.github.com, GitHub Copilot billing, read 2026-11-28). */
+const NANO_AIU_DIGITS = 11;
+
 const DECIMAL = /^\d+(?:\.\d+)?$/;
 const EXPONENTIAL = /^(\d)(?:\.(\d+))?e([+-]\d+)$/;
 
@@ -24,9 +27,12 @@ export function totalCostMember(usage: JsonObject): StatedCost | undefined {
 
 /** xAI: `cost_in_usd_ticks`, what is billed after discounts, tools included. */
 export function tickCost(usage: JsonObject): StatedCost | undefined {
-  const ticks = usage["cost_in_usd_ticks"];
-  if (typeof ticks !== "number" || !Number.isSafeInteger(ticks) || ticks < 0) return undefined;
-  return { amount: shiftPoint(String(ticks), -TICK_DIGITS), currency: "USD" };
+  return unitCost(usage["cost_in_usd_ticks"], TICK_DIGITS);
+}
+
+/** Copilot bills credits, not tokens: `total_nano_aiu` of `copilot_usage`, which stands beside the usage. */
+export function copilotCost(copilotUsage: JsonObject | undefined): StatedCost | undefined {
+  return unitCost(copilotUsage?.["total_nano_aiu"], NANO_AIU_DIGITS);
 }
 
 /**
@@ -41,6 +47,12 @@ export function decimalText(value: unknown): string | undefined {
   if (parts === null) return text;
   const [, first = "", rest = "", exponent = "0"] = parts;
   return shiftPoint(first + rest, Number(exponent) - rest.length);
+}
+
+/** An integer of units, of which 1 USD has 10^`digits`. */
+function unitCost(value: unknown, digits: number): StatedCost | undefined {
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) return undefined;
+  return { amount: shiftPoint(String(value), -digits), currency: "USD" };
 }
 
 function statedCost(value: unknown, currency: string): StatedCost | undefined {
