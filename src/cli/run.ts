@@ -22,7 +22,7 @@ const NOT_EXECUTABLE = 126;
 /** How long the end of a run waits for flows that the command left behind and for the receiver. The rest is on disk. */
 const MAX_DRAIN_MS = 5_000;
 
-const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR2", "SIGWINCH"] as const satisfies readonly NodeJS.Signals[];
+const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH"] as const satisfies readonly NodeJS.Signals[];
 
 export async function run(context: CommandContext, command: string[]): Promise<number> {
   const [file, ...argv] = command;

@@ -79,6 +79,7 @@ describe("the command", () => {
     ["SIGTERM", 143],
     ["SIGINT", 130],
     ["SIGHUP", 129],
+    ["SIGUSR2", 140],
   ] as const)("gets %s, and ends us with exit code %i", async (signal, code) => {
     const running = start(script("process.stdout.write('ready'); setInterval(() => {}, 1000)"));
     await until(() => running.stdout === "ready", "the command to start");
@@ -86,10 +87,11 @@ describe("the command", () => {
     expect((await running.ended()).code).toBe(code);
   });
 
-  it("may take a signal and go on: its own exit code counts", async () => {
-    const running = start(script("process.on('SIGTERM', () => { process.stdout.write(' taken'); process.exit(5); }); process.stdout.write('ready'); setInterval(() => {}, 1000)"));
+  // Node would begin to listen for a debugger on SIGUSR1, in us as in the command.
+  it.each(["SIGTERM", "SIGUSR1"] as const)("may take %s and go on: its own exit code counts", async (signal) => {
+    const running = start(script(`process.on('${signal}', () => { process.stdout.write(' taken'); process.exit(5); }); process.stdout.write('ready'); setInterval(() => {}, 1000)`));
     await until(() => running.stdout === "ready", "the command to start");
-    running.child.kill("SIGTERM");
+    running.child.kill(signal);
     expect(await running.ended()).toMatchObject({ code: 5, stdout: "ready taken" });
   });
 
