@@ -28,6 +28,9 @@ const PREFIX = "TALLYMAN_";
 const REDACTED = "(redacted)";
 const MAX_SHOWN = 200;
 
+/** How keys of providers begin: one may stand where its fingerprint belongs. */
+const PROVIDER_KEY = /\b(?:sk-|gsk_|xai-|AIza|AKIA|ABSK)[\w-]{8,}/g;
+
 /** Reads every setting. An empty variable counts as not set. The same input gives the same result, but for the files it names. */
 export function loadSettings(env: NodeJS.ProcessEnv, context: LoadContext): LoadResult {
   const faults: Fault[] = [];
@@ -91,9 +94,10 @@ function isComplete(read: Partial<Settings>): read is Settings {
   return SETTING_ROWS.every((row) => row.name in read);
 }
 
-/** Long values are cut; control characters are escaped, so that a value cannot write on the terminal. */
+/** Long values are cut; control characters are escaped, so that a value cannot write on the terminal. What may be a credential in a URL, or a key, is left out. */
 function shown(text: string): string {
-  const cut = text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
+  const open = text.replace(/([a-z][a-z0-9+.-]*:\/\/)[^\s]*@/gi, `$1${REDACTED}@`).replace(/^([a-z][a-z0-9+.-]*:\/\/[^?]*\?).+$/is, `$1${REDACTED}`).replace(PROVIDER_KEY, REDACTED);
+  const cut = open.length > MAX_SHOWN ? `${open.slice(0, MAX_SHOWN)}…` : open;
   const plain = cut.replace(/\p{Cc}/gu, (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, "0")}`);
   return plain.includes('"') ? `'${plain}'` : `"${plain}"`;
 }

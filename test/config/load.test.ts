@@ -76,6 +76,14 @@ describe("loadSettings", () => {
     expect(result.ok ? "" : formatFaults(result.faults)).not.toContain("hunter2");
   });
 
+  it("never shows what may be a credential in a URL, or a key where its fingerprint belongs", () => {
+    const env = { TALLYMAN_WEBHOOK_URL: "https://u:hunter2@billing.example/?x=hunter2", TALLYMAN_STRIPE_URL: "ftp://billing.example/a?key=hunter2", TALLYMAN_BILLABLE: "openai:sk-proj-hunter2hunter2" };
+    const faults = faultsOf(load(env));
+    expect(faults["TALLYMAN_WEBHOOK_URL"]?.value).toBe('"https://(redacted)@billing.example/?(redacted)"');
+    expect(faults["TALLYMAN_STRIPE_URL"]?.value).toBe('"ftp://billing.example/a?(redacted)"');
+    expect(faults["TALLYMAN_BILLABLE"]?.value).toBe('"openai:(redacted)"');
+  });
+
   it("faults a secret that is given in both forms, whose file is empty, or whose file cannot be read", () => {
     writeFileSync(join(cwd, "empty"), " \n");
     const faults = faultsOf(load({
