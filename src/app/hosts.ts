@@ -37,14 +37,10 @@ export function recognition(handlers: readonly Handler[], settings: Settings): R
  */
 export function hostTable(handlers: readonly Handler[], settings: Settings): HostTable<Handler> {
   const byId = new Map(handlers.toReversed().map((handler) => [handler.id, handler]));
+  checkMeters([...byId.keys()], settings);
   const bound = settings.interceptHosts.flatMap((rule): [string, Handler][] => {
-    if (rule.meter === undefined) return [];
-    const handler = byId.get(rule.meter);
-    if (handler !== undefined) return [[pattern(rule), handler]];
-    const known = nearest(rule.meter, [...byId.keys()]);
-    throw new StartError("unknown_meter", `TALLYMAN_INTERCEPT_HOSTS binds ${rule.host} to the meter ${rule.meter}, which does not exist; the nearest is ${known}.`, {
-      isWrongSetting: true,
-    });
+    const handler = byId.get(rule.meter ?? "");
+    return handler === undefined ? [] : [[pattern(rule), handler]];
   });
   const own = [...byPattern(handlers)].map(([host, owners]): [string, Handler] => [host, shareHost(owners)]);
   const excepted = handlers.flatMap(({ exceptHosts = [] }) => exceptHosts.map((host): [string, typeof NOBODY] => [host, NOBODY]));
@@ -68,6 +64,16 @@ function byPattern(handlers: readonly Handler[]): ReadonlyMap<string, readonly [
     }
   }
   return owners;
+}
+
+/** Throws a StartError that lists every meter that a setting names and that does not exist: a misspelt one would bind, or bill, nothing. */
+function checkMeters(known: readonly string[], { interceptHosts, billable }: Settings): void {
+  const bindings = interceptHosts.map(({ host, meter }) => ({ meter, does: `TALLYMAN_INTERCEPT_HOSTS binds ${host} to` }));
+  const bills = typeof billable === "string" ? [] : billable.map(({ meter }) => ({ meter, does: "TALLYMAN_BILLABLE names" }));
+  const faults = [...bindings, ...bills].flatMap(({ meter, does }) =>
+    meter === undefined || known.includes(meter) ? [] : [`${does} the meter ${meter}, which does not exist; the nearest is ${nearest(meter, known)}.`],
+  );
+  if (faults.length > 0) throw new StartError("unknown_meter", faults.join("\n"), { isWrongSetting: true });
 }
 
 /** Stands where a wildcard would find a handler that does not want the host. */

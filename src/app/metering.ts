@@ -33,7 +33,7 @@ export function buildMeter(parts: Parts, { counters, metrics, tracker, feed, tok
     hosts,
     recognize,
     attribute: (head) => withCallerType(attributeTo(head), head, options),
-    isBillable: (meter, head) => isBillable(meter, head.headers),
+    isBillable: (meter, head) => isBillable(meter, head),
     events: createEventBuilder({
       deploymentId: store.deploymentId,
       hasCanonicalTokens: settings.canonicalTokens,
@@ -42,7 +42,7 @@ export function buildMeter(parts: Parts, { counters, metrics, tracker, feed, tok
     }),
     store,
     counters,
-    jobsFor: (handler, head) => jobsFor(() => `${handler.id}|${keyFingerprint(head.headers) ?? "-"}`),
+    jobsFor: (handler, head) => jobsFor(() => `${handler.id}|${keyFingerprint(head) ?? "-"}`),
     isEstimateAllowed: settings.estimate,
     estimator: createEstimator({ tokenizer, isEstimateAllowed: settings.estimate, hasCanonicalTokens: settings.canonicalTokens, logger }),
     hasReceiver,

@@ -120,10 +120,11 @@ function isWebhookSecret(text: string): boolean {
   return encoded !== "" && encoded.length % 4 === 0 && /^[A-Za-z0-9+/]+={0,2}$/.test(encoded);
 }
 
-const BILLABLE_RULE = /^([a-z0-9][a-z0-9_.-]{0,63})(?::([A-Za-z0-9_-]{1,128}))?$/;
+/** Only hexadecimal digits, so that a key that stands where its fingerprint belongs is refused, not kept and shown. */
+const BILLABLE_RULE = /^([a-z0-9][a-z0-9_.-]{0,63})(?::([0-9a-f]{4,64}))?$/;
 
 export const billable: ValueKind<Billable> = kindOf<Billable>(
-  "all, none, or comma-separated meter ids and meter:key-fingerprint",
+  "all, none, or comma-separated meter ids and meter:key-fingerprint (the first hexadecimal digits of the key's SHA-256)",
   (text) => {
     if (text === "all" || text === "none") return text;
     const items = text.split(",").map((item) => item.trim()).filter((item) => item !== "");

@@ -149,7 +149,7 @@ export const SETTINGS = {
   threadId: optional(["TALLYMAN_THREAD_ID", "Attribution and billing", "Thread of every event."], IDENTIFIER),
   callerType: optional(["TALLYMAN_CALLER_TYPE", "Attribution and billing", "Caller type of every event."], IDENTIFIER),
   metadata: setting(["TALLYMAN_METADATA", "Attribution and billing", "Strings added to every event."], json.metadata, "{}"),
-  billable: setting(["TALLYMAN_BILLABLE", "Attribution and billing", "Which flows are billable. The others are metered too, with `billable: false`."], json.billable, "all"),
+  billable: setting(["TALLYMAN_BILLABLE", "Attribution and billing", "Which flows are billable. The others are metered too, with `billable: false`. `printf %s \"$KEY\" | sha256sum | cut -c1-16` prints a key's fingerprint; for AWS, KEY is the access key's id."], json.billable, "all"),
   budgets: orFromFile(list(["TALLYMAN_BUDGETS", "Attribution and billing", "Limits on use; beyond one, requests get 429 `budget_exhausted`."], json.budgets)),
   pricesFile: optional(["TALLYMAN_PRICES_FILE", "Attribution and billing", "Prices that are added to the built-in table or replace its own."], scalar.readableFile("a file of prices")),
 

@@ -43,6 +43,16 @@ describe("the table of hosts", () => {
   });
 });
 
+describe("meters that settings name", () => {
+  it("exist, or the start fails with every fault and the nearest name", () => {
+    const misspelt = settings({ TALLYMAN_INTERCEPT_HOSTS: "gw.example=talks", TALLYMAN_BILLABLE: "talk,tlak:0123abcd" });
+    expect(() => hostTable([talk], misspelt)).toThrow(
+      "TALLYMAN_INTERCEPT_HOSTS binds gw.example to the meter talks, which does not exist; the nearest is talk.\nTALLYMAN_BILLABLE names the meter tlak, which does not exist; the nearest is talk.",
+    );
+    expect(() => hostTable([talk], settings({ TALLYMAN_BILLABLE: "talk,talk:0123abcd" }))).not.toThrow();
+  });
+});
+
 describe("hosts that nobody has named", () => {
   const known: Handler = { ...talk, recognizes: ({ path }) => path === "/talk" };
   const head = { protocol: "http", method: "POST", target: "/talk?x=1" } as const;

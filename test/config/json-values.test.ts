@@ -94,7 +94,7 @@ describe("what is billable", () => {
     ]);
   });
 
-  it.each([",", "openai,all", "none,openai", "Open AI", "openai:", ":abc"])("refuses %j", (text) => {
+  it.each([",", "openai,all", "none,openai", "Open AI", "openai:", ":abcd", "openai:sk-proj-a", "openai:3F9A"])("refuses %j", (text) => {
     expect(read(json.billable, text)).toMatch(/^refused/);
   });
 });
