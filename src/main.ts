@@ -15,9 +15,7 @@ if (Number(process.versions.node.split(".")[0]) < REQUIRED_MAJOR) {
   process.exitCode = 2;
 } else {
   startThreads();
-  // V8's helpers wait for one another while they copy the young objects: beside other work on the same CPU that costs more
-  // than the copying (docs/performance.md). Read at each collection, so that it may be set now.
-  setFlagsFromString("--no-parallel-scavenge");
+  tuneCollector();
   const { runProcess } = await import("./cli/process.ts");
   await runProcess();
 }
@@ -28,4 +26,17 @@ function startThreads(): void {
   process.env["UV_THREADPOOL_SIZE"] = THREADS;
   access(".", () => undefined);
   delete process.env["UV_THREADPOOL_SIZE"];
+}
+
+/**
+ * Both are read at each collection, so that they may be set now (what they save: docs/performance.md).
+ *
+ * - V8's helpers wait for one another while they copy young objects: beside other work on the same CPU that costs more than
+ *   the copying.
+ * - Bytes that pass are no heap, but V8 starts a full collection at each 64 MB of them however small the heap is: large bodies
+ *   cost more to collect than to relay. Counted as a part of the heap they are collected when that has grown.
+ */
+function tuneCollector(): void {
+  setFlagsFromString("--no-parallel-scavenge");
+  setFlagsFromString("--external-memory-accounted-in-global-limit");
 }
