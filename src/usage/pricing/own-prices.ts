@@ -142,7 +142,7 @@ export function tokenFactor(facts: PriceFacts): Factor | undefined {
 /**
  * Service tiers as responses state them, lower case (model-usage.md section 8). Batch is "normally half" and flex
  * costs what batch costs (OpenAI and Gemini price lists). `auto` is what a stream that was cut off early says: list
- * price. Absent rows (priority, fast, scale, provisioned …) have no price per token or none that we know.
+ * price. Absent rows (scale, provisioned …) have no price per token or none that we know; fast ones go by the model.
  */
 const TIER_FACTORS: Readonly<Record<string, Factor>> = {
   standard: ONE,
@@ -168,15 +168,54 @@ const BILLING_FACTORS: Readonly<Record<string, Factor>> = {
 /** The response's tier decides; the billing mode only where the tier is the ordinary one, so that half is not halved. */
 function tierFactor(facts: PriceFacts): Factor | undefined {
   if (facts.included.has("service_tier")) return ONE;
-  const tier = lookup(TIER_FACTORS, facts.serviceTier?.toLowerCase() ?? "standard");
+  const name = facts.serviceTier?.toLowerCase() ?? "standard";
+  const tier = lookup(TIER_FACTORS, name) ?? fastTierFactor(name, facts);
   if (tier !== ONE) return tier;
   return facts.included.has("billing_mode") ? ONE : lookup(BILLING_FACTORS, facts.hints["billing_mode"] ?? "payg");
 }
 
-/** Anthropic `speed: fast` is a multiple per model that we do not have (section 8). */
+/**
+ * OpenAI's fast mode, called priority processing until 2026-07-30: a response names it either way. The multiples are
+ * those of its price table over the standard one, input, cached input and output alike (openai.com/api-fast-mode and
+ * openai.com/api-priority-processing, read 2026-11-28).
+ */
+const OPENAI_FAST_FACTORS: Readonly<Record<string, Factor>> = {
+  "gpt-5.6-sol": DOUBLE,
+  "gpt-5.6-terra": DOUBLE,
+  "gpt-5.6-luna": DOUBLE,
+  "gpt-5.5": { numerator: 5n, denominator: 2n },
+  "gpt-5.4": DOUBLE,
+  "gpt-5.4-mini": DOUBLE,
+  "gpt-5.2": DOUBLE,
+  "gpt-5.1": DOUBLE,
+  "gpt-5.1-codex": DOUBLE,
+  "gpt-5": DOUBLE,
+  "gpt-5-codex": DOUBLE,
+  "gpt-5-mini": { numerator: 9n, denominator: 5n },
+  "gpt-4.1": { numerator: 7n, denominator: 4n },
+};
+
+const OPENAI_HOST = /^(?:[a-z]{2}\.)?api\.openai\.com$/;
+
+/** On OpenAI's own hosts alone: elsewhere the word means something else. */
+function fastTierFactor(tier: string, { host, modelName }: PriceFacts): Factor | undefined {
+  const isFast = (tier === "priority" || tier === "fast") && OPENAI_HOST.test(host);
+  return isFast ? lookup(OPENAI_FAST_FACTORS, modelName) : undefined;
+}
+
+/**
+ * Anthropic `speed: fast` is a multiple per model (section 8): Opus 5 twice the standard rates (openrouter.ai and vercel.com
+ * model pages of its fast variant), Opus 4.6 six times (platform.claude.com fast-mode), both read 2026-11-28.
+ */
+const CLAUDE_FAST_FACTORS: Readonly<Record<string, Factor>> = {
+  "claude-opus-5": DOUBLE,
+  "claude-opus-4-6": { numerator: 6n, denominator: 1n },
+};
+
 function speedFactor(facts: PriceFacts): Factor | undefined {
   const speed = facts.hints["speed"];
-  return speed === undefined || speed === "standard" || facts.included.has("speed") ? ONE : undefined;
+  if (speed === undefined || speed === "standard" || facts.included.has("speed")) return ONE;
+  return speed === "fast" ? lookup(CLAUDE_FAST_FACTORS, facts.modelName) : undefined;
 }
 
 /**

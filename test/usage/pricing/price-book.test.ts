@@ -198,8 +198,8 @@ describe("tiers and uplifts", () => {
     ["DEFAULT", "0.25"],
     ["batch", "0.125"],
     ["flex", "0.125"],
-    ["priority", null],
-    ["fast", null],
+    ["priority", "0.5"],
+    ["fast", "0.5"],
     ["scale", null],
     ["something new", null],
   ])("prices service tier %s at %s", (serviceTier, expected) => {
@@ -234,8 +234,18 @@ describe("tiers and uplifts", () => {
     expect(amount("o3-mini", usage, { host: "eu.api.openai.com" })).toBeNull();
   });
 
-  it("has no price for fast mode", () => {
-    expect(amount("claude-opus-4-6", usage, { hints: { speed: "fast" } })).toBeNull();
+  it("prices OpenAI's fast mode by the model, on OpenAI's own hosts", () => {
+    // The table of fast mode: 12.50 in, 1.25 cached, 75 out for gpt-5.5; 0.45 in for gpt-5-mini.
+    expect(amount("gpt-5.5", { input_tokens: 100_000, cache_read_tokens: 100_000, output_tokens: 10_000 }, { serviceTier: "fast" })).toBe("2.125");
+    expect(amount("gpt-5-mini", usage, { serviceTier: "priority" })).toBe("0.045");
+    expect(amount("gpt-5-nano", usage, { serviceTier: "priority" })).toBeNull();
+    expect(amount("gpt-5.5", usage, { serviceTier: "priority", meter: "azure-openai", host: "acme.openai.azure.com" })).toBeNull();
+  });
+
+  it("prices Claude's fast mode by the model", () => {
+    expect(amount("claude-opus-5", usage, { hints: { speed: "fast" } })).toBe("1");
+    expect(amount("claude-opus-4-6", usage, { hints: { speed: "fast" } })).toBe("3");
+    expect(amount("claude-opus-5-5", usage, { hints: { speed: "fast" } })).toBeNull();
     expect(amount("claude-opus-4-6", usage, { hints: { speed: "standard" } })).toBe("0.5");
   });
 });
