@@ -4,12 +4,18 @@
  */
 
 import { newFlowId } from "../flow/flow-id.ts";
+import { checksumOf } from "./checksum.ts";
 import type { Database } from "./database.ts";
 import { integerOf, textOf } from "./database.ts";
 import { DELIVERY } from "./migrations.ts";
 
+/** Counts a gap: kind, count, epoch milliseconds. */
+export const ADD_GAP = `
+  INSERT INTO gaps (kind, count, since_ms) VALUES (?, ?, ?) ON CONFLICT (kind) DO UPDATE SET
+    since_ms = CASE WHEN count = reported THEN excluded.since_ms ELSE since_ms END, count = count + excluded.count`;
+
 /** The gaps that are losses. The others are counted only: their usage is stored late, or comes back as `unknown`. */
-const LOSSES = ["database_damaged", "memory_full", "queue_full"];
+const LOSSES = ["database_damaged", "event_damaged", "memory_full", "queue_full"];
 
 /** A gap that goes on is reported so often; one that has stopped growing at once. */
 const REPORT_EVERY_MS = 60_000;
@@ -40,7 +46,7 @@ export function createGapReports(db: Database, { ownerId, source, waitingMask }:
     SELECT kind, count, reported, coalesce(since_ms, 0) AS since_ms FROM gaps
     WHERE count > reported AND kind IN (SELECT value FROM json_each(?)) ORDER BY kind`);
   const mark = db.prepare("UPDATE gaps SET reported = ? WHERE kind = ?");
-  const insert = db.prepare("INSERT INTO events (id, time_ms, delivery, waiting, owner, body) VALUES (?, ?, ?, ?, ?, ?)");
+  const insert = db.prepare("INSERT INTO events (id, time_ms, delivery, waiting, owner, body, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)");
   const seen = new Map<string, number>();
   const reportedMs = new Map<string, number>();
 
@@ -59,7 +65,8 @@ export function createGapReports(db: Database, { ownerId, source, waitingMask }:
       const stored = losses().filter(due);
       for (const loss of stored) {
         const id = newFlowId(nowMs);
-        insert.run(id, nowMs, DELIVERY.pending, waitingMask, ownerId, gapEvent(loss, id, source, nowMs));
+        const body = gapEvent(loss, id, source, nowMs);
+        insert.run(id, nowMs, DELIVERY.pending, waitingMask, ownerId, body, checksumOf(body));
         mark.run(loss.count, loss.kind);
       }
       return stored;

@@ -5,6 +5,8 @@
 
 import type { Database, Sync } from "./database.ts";
 import { integerOf, textOf } from "./database.ts";
+import { ADD_GAP } from "./gap-reports.ts";
+import { checksumOf } from "./checksum.ts";
 import { DELIVERY } from "./migrations.ts";
 import type { GroupMessage } from "./protocol.ts";
 
@@ -33,8 +35,9 @@ export interface LedgerOptions {
  * still under way in a stopped process, and no sink has taken it into a batch yet.
  */
 const INSERT_EVENT = `
-  INSERT INTO events (id, time_ms, delivery, waiting, owner, body) VALUES (?, ?, ?, ?, ?, ?)
-  ON CONFLICT (id) DO UPDATE SET time_ms = excluded.time_ms, delivery = excluded.delivery, waiting = excluded.waiting, body = excluded.body, recovered = 0
+  INSERT INTO events (id, time_ms, delivery, waiting, owner, body, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)
+  ON CONFLICT (id) DO UPDATE SET
+    time_ms = excluded.time_ms, delivery = excluded.delivery, waiting = excluded.waiting, body = excluded.body, checksum = excluded.checksum, recovered = 0
     WHERE recovered = 1 AND NOT EXISTS (SELECT 1 FROM cursors WHERE cursors.owner = events.owner AND cursors.position >= events.position)`;
 
 /** What waits for a sink and what can be replayed stays. The newest row stays too, so that positions keep rising. */
@@ -55,9 +58,7 @@ export function createLedger(db: Database, options: LedgerOptions): Ledger {
   const insertEvent = db.prepare(INSERT_EVENT);
   const insertIntent = db.prepare("INSERT OR REPLACE INTO intents (flow_id, owner, started_at_ms, delivery, waiting, unknown_event) VALUES (?, ?, ?, ?, ?, ?)");
   const deleteIntent = db.prepare("DELETE FROM intents WHERE flow_id = ?");
-  const addGap = db.prepare(`
-    INSERT INTO gaps (kind, count, since_ms) VALUES (?, ?, ?) ON CONFLICT (kind) DO UPDATE SET
-      since_ms = CASE WHEN count = reported THEN excluded.since_ms ELSE since_ms END, count = count + excluded.count`);
+  const addGap = db.prepare(ADD_GAP);
   const saveJob = db.prepare("INSERT OR REPLACE INTO jobs VALUES (?, ?)");
   const removeJob = db.prepare("DELETE FROM jobs WHERE key = ?");
   const prune = db.prepare(PRUNE);
@@ -71,8 +72,9 @@ export function createLedger(db: Database, options: LedgerOptions): Ledger {
 
   const writeRecords = (records: GroupMessage["records"]): void => {
     for (let i = 0; i + 3 < records.length; i += 4) {
+      const body = String(records[i + 3]);
       const isPending = waitingMask !== 0 && records[i + 2] === DELIVERY.pending;
-      insertEvent.run(records[i] ?? null, records[i + 1] ?? null, isPending ? DELIVERY.pending : DELIVERY.none, isPending ? waitingMask : 0, ownerId, records[i + 3] ?? null);
+      insertEvent.run(records[i] ?? null, records[i + 1] ?? null, isPending ? DELIVERY.pending : DELIVERY.none, isPending ? waitingMask : 0, ownerId, body, checksumOf(body));
     }
   };
 

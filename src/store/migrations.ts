@@ -78,7 +78,10 @@ const VERSION_2 = `
 /** When the part of a gap that is not reported yet began. */
 const VERSION_3 = "ALTER TABLE gaps ADD COLUMN since_ms INTEGER";
 
-const MIGRATIONS: readonly string[] = [VERSION_1, VERSION_2, VERSION_3];
+/** Of `body` (checksum.ts). NULL: stored by an earlier version, and not checked. */
+const VERSION_4 = "ALTER TABLE events ADD COLUMN checksum INTEGER";
+
+const MIGRATIONS: readonly string[] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 /** Brings the schema up to date and returns the deployment id, made once whoever comes first; `knownId` in a new database. */
 export function migrate(db: Database, knownId?: string): string {

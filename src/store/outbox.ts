@@ -7,6 +7,8 @@
 import { randomUUID } from "node:crypto";
 import type { Database } from "./database.ts";
 import { integerOf, textOf } from "./database.ts";
+import { ADD_GAP } from "./gap-reports.ts";
+import { isIntact } from "./checksum.ts";
 import { DELIVERY } from "./migrations.ts";
 import type { Owners } from "./owners.ts";
 import type { SinkBits } from "./sink-bits.ts";
@@ -40,6 +42,9 @@ export interface Outbox {
   pending(sink?: string): number;
 }
 
+/** Why an event that is not as it was stored became a dead letter. */
+const DAMAGED = "damaged on disk";
+
 interface Row {
   readonly position: number;
   readonly id: string;
@@ -70,7 +75,7 @@ export function createOutbox(db: Database, owners: Owners, sinks: SinkBits, take
   const inOrder = db.prepare("SELECT id FROM batches WHERE owner = ? AND sink = ? ORDER BY first");
   const find = db.prepare(`SELECT ${BATCH_COLUMNS} FROM batches WHERE id = ?`);
   const findOwn = db.prepare(`SELECT ${BATCH_COLUMNS} FROM batches WHERE id = ? AND owner = ?`);
-  const members = db.prepare("SELECT position, id, body FROM events WHERE position IN (SELECT value FROM json_each(?)) AND waiting & ? <> 0 ORDER BY position");
+  const members = db.prepare("SELECT position, id, body, checksum FROM events WHERE position IN (SELECT value FROM json_each(?)) AND waiting & ? <> 0 ORDER BY position");
   const waiting = db.prepare("SELECT position, id, body FROM events WHERE owner = ? AND position > ? AND waiting <> 0 AND waiting & ? <> 0 ORDER BY position LIMIT ?");
   const cursor = db.prepare("SELECT position FROM cursors WHERE owner = ? AND sink = ?");
   const advance = db.prepare("INSERT INTO cursors VALUES (?, ?, ?) ON CONFLICT (owner, sink) DO UPDATE SET position = max(position, excluded.position)");
@@ -80,12 +85,27 @@ export function createOutbox(db: Database, owners: Owners, sinks: SinkBits, take
   const leave = db.prepare(LEAVE);
   const countLeft = db.prepare("SELECT count(*) AS n FROM events WHERE position IN (SELECT value FROM json_each(?)) AND waiting = 0");
   const bury = db.prepare("INSERT OR REPLACE INTO dead_letters SELECT value, ?, ?, ?, ? FROM json_each(?)");
+  const known = db.prepare("SELECT position FROM dead_letters WHERE position IN (SELECT value FROM json_each(?)) AND reason = ?");
+  const addGap = db.prepare(ADD_GAP);
   const countWaiting = db.prepare("SELECT count(*) AS n FROM events WHERE owner = ? AND waiting <> 0 AND waiting & ? <> 0");
 
   const read = (batchId: string): Frozen | undefined => frozenOf(findOwn.get(batchId, owners.id));
 
+  /** What is not as it was stored is delivered to nobody: a dead letter, and a gap. */
+  const setAside = ({ id, sink }: Frozen, damaged: readonly number[]): void => {
+    const positions = JSON.stringify(damaged);
+    const isCounted = new Set(known.all(positions, DAMAGED).map((row) => integerOf(row["position"])));
+    const fresh = damaged.filter((position) => !isCounted.has(position)).length;
+    if (fresh > 0) addGap.run("event_damaged", fresh, Date.now());
+    bury.run(sink, id, DAMAGED, Date.now(), positions);
+    leave.run(1 << sink, positions);
+  };
+
   const batchOf = (frozen: Frozen): OutboxBatch | undefined => {
-    const events = members.all(frozen.positions, 1 << frozen.sink).map(rowOf).map(({ id, body }) => ({ id, body }));
+    const rows = members.all(frozen.positions, 1 << frozen.sink);
+    const damaged = rows.filter((row) => !isIntact(textOf(row["body"]), row["checksum"])).map((row) => integerOf(row["position"]));
+    if (damaged.length > 0) setAside(frozen, damaged);
+    const events = rows.map(rowOf).flatMap(({ position, id, body }) => (damaged.includes(position) ? [] : [{ id, body }]));
     const { id, createdAtMs, requests } = frozen;
     return events.length === 0 ? undefined : { id, createdAtMs, events, ...(requests === undefined ? {} : { requests }) };
   };
@@ -110,12 +130,16 @@ export function createOutbox(db: Database, owners: Owners, sinks: SinkBits, take
 
   const takeWaiting = (bit: number, maxEvents: number, maxBytes: number, nowMs: number): OutboxBatch | undefined => {
     for (const ownerId of owners.ownedIds()) {
-      const after = integerOf(cursor.get(ownerId, bit)?.["position"] ?? 0);
-      const positions = fitting(waiting.iterate(ownerId, after, 1 << bit, maxEvents), maxBytes);
-      const last = positions.at(-1);
-      if (last === undefined) continue;
-      advance.run(ownerId, bit, last);
-      return batchOf(write(bit, positions, nowMs));
+      for (;;) {
+        const after = integerOf(cursor.get(ownerId, bit)?.["position"] ?? 0);
+        const positions = fitting(waiting.iterate(ownerId, after, 1 << bit, maxEvents), maxBytes);
+        const last = positions.at(-1);
+        if (last === undefined) break;
+        advance.run(ownerId, bit, last);
+        const batch = batchOf(write(bit, positions, nowMs));
+        // None: all of it was damaged.
+        if (batch !== undefined) return batch;
+      }
     }
     return undefined;
   };

@@ -4,6 +4,7 @@
  * events and frozen batches become the adopter's.
  */
 
+import { checksumOf } from "./checksum.ts";
 import type { Database, Sync } from "./database.ts";
 import { integerOf, textOf } from "./database.ts";
 import type { ProcessIdentity, Silence } from "./process-identity.ts";
@@ -55,7 +56,7 @@ export function registerOwner(db: Database, options: OwnersOptions): Owners {
   const intents = db.prepare("SELECT flow_id, started_at_ms, delivery, waiting, unknown_event FROM intents WHERE owner = ?");
   const dropIntents = db.prepare("DELETE FROM intents WHERE owner = ?");
   const insertUnknown = db.prepare(
-    "INSERT INTO events (id, time_ms, delivery, waiting, owner, recovered, body) VALUES (?, ?, ?, ?, ?, 1, ?) ON CONFLICT (id) DO NOTHING",
+    "INSERT INTO events (id, time_ms, delivery, waiting, owner, recovered, body, checksum) VALUES (?, ?, ?, ?, ?, 1, ?, ?) ON CONFLICT (id) DO NOTHING",
   );
   const dropEmpty = db.prepare(`
     DELETE FROM owners WHERE id <> ?1 AND (adopted_by = ?1 OR is_closed = 1)
@@ -97,7 +98,7 @@ export function registerOwner(db: Database, options: OwnersOptions): Owners {
     let recovered = 0;
     for (const row of intents.all(dead)) {
       const flow = unknownRecord(textOf(row["flow_id"]), integerOf(row["started_at_ms"]), textOf(row["unknown_event"]));
-      recovered += Number(insertUnknown.run(flow.id, flow.timeMs, integerOf(row["delivery"]), integerOf(row["waiting"]), dead, flow.body).changes);
+      recovered += Number(insertUnknown.run(flow.id, flow.timeMs, integerOf(row["delivery"]), integerOf(row["waiting"]), dead, flow.body, checksumOf(flow.body)).changes);
     }
     dropIntents.run(dead);
     return recovered;

@@ -144,3 +144,36 @@ describe("a database that is taken away from under a process", () => {
     expect(other.deploymentId).toBe(deploymentId);
   });
 });
+
+describe("an event that is not as it was stored", () => {
+  it("goes to nobody: it is a dead letter for each sink, and a gap once", async () => {
+    const dataDir = temporaryFolder();
+    const first = await openStore({ dataDir, durability: "strict", sinks: ["webhook", "file"] });
+    await first.commit("flows", ["a", "b", "c"].map((id) => record(id, { data: { thread_id: `thread-${id}` } })));
+    await first.close();
+    const bytes = readFileSync(database(dataDir));
+    overwrite(database(dataDir), bytes.indexOf("thread-b"), Buffer.from("thread-x"));
+
+    const store = await openTestStore(dataDir, { sinks: ["webhook", "file"] });
+    for (const sink of ["webhook", "file"]) {
+      const batch = await store.outbox(sink).take(10, 100_000);
+      expect(batch?.events.map(({ id }) => id)).toEqual(["a", "c"]);
+    }
+    expect((await store.deadLetters({})).map(({ id, sink, reason }) => [id, sink, reason])).toEqual([
+      ["b", "webhook", "damaged on disk"],
+      ["b", "file", "damaged on disk"],
+    ]);
+    expect((await store.counts()).gaps["event_damaged"]).toBe(1);
+  });
+
+  it("holds up nothing behind it when a whole batch is damaged", async () => {
+    const dataDir = temporaryFolder();
+    const first = await openStore({ dataDir, durability: "strict" });
+    await first.commit("flows", ["a", "b"].map((id) => record(id, { data: { thread_id: `thread-${id}` } })));
+    await first.close();
+    overwrite(database(dataDir), readFileSync(database(dataDir)).indexOf("thread-a"), Buffer.from("thread-x"));
+    const store = await openTestStore(dataDir);
+    const batch = await store.outbox("webhook").take(1, 100_000);
+    expect(batch?.events.map(({ id }) => id)).toEqual(["b"]);
+  });
+});
