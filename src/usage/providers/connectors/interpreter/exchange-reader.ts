@@ -4,16 +4,15 @@
  */
 
 import type { ResponseHead } from "../../../../flow/flow.ts";
-import type { ConnectorPart, ConnectorReading, DeltaSource, FreeReading, ReadEnd, Reader, ReaderContext, Reading, UnmeasuredReading } from "../../../handler.ts";
+import type { ConnectorReading, DeltaSource, FreeReading, ReadEnd, Reader, ReaderContext, Reading, UnmeasuredReading } from "../../../handler.ts";
 import { ATTEMPTED_CATEGORY, BAD_LINES_CATEGORY } from "../definition.ts";
 import type { Hook, HookContext, Predicate } from "../definition.ts";
 import { Counts, MAX_ITEMS } from "./counts.ts";
-import { readDims, setDim } from "./dims.ts";
+import { readDims } from "./dims.ts";
 import type { Dims } from "./dims.ts";
 import { holds } from "./evaluate.ts";
 import type { Exchange } from "./exchange.ts";
-import { expandBatch, writesOfBatch } from "./expand-batch.ts";
-import { expandMcp, writesOfMcp } from "./expand-mcp.ts";
+import { attemptedWrites, openExpansion, takeUp } from "./expand.ts";
 import type { Expanded, Expansion } from "./expansion.ts";
 import { createHookContext } from "./hook-context.ts";
 import { openInnerOf } from "./inner.ts";
@@ -116,21 +115,7 @@ export class ExchangeReader implements Reader {
 
   /** One reading for all: what the inner exchanges came to, beside the route's own meters. */
   private expanded(expanded: Expanded): Reading {
-    const { counts } = this;
-    const parts: ConnectorPart[] = [];
-    let isWhole = expanded.isWhole;
-    for (const reading of expanded.readings) {
-      if (reading.kind === "unmeasured") isWhole = false;
-      if (reading.kind !== "measured" || !("connectorUsage" in reading)) continue;
-      if (reading.completeness !== "complete") isWhole = false;
-      for (const [category, count] of Object.entries(reading.connectorUsage)) counts.add(category, count, reading.source === "estimate");
-      parts.push({ route: reading.route, usage: reading.connectorUsage });
-      // What holds of a part is to be known of the whole; other facts of parts would contradict each other.
-      for (const [name, value] of Object.entries(reading.dims ?? {})) if (value === "true") setDim(this.dims, name, value);
-    }
-    for (const [category, count] of Object.entries(expanded.counts)) counts.add(category, count, expanded.isEstimated);
-    counts.add(ATTEMPTED_CATEGORY, expanded.attempted);
-    for (const [name, value] of Object.entries(expanded.dims)) setDim(this.dims, name, value);
+    const { parts, isWhole } = takeUp(expanded, this.counts, this.dims);
     const reading = this.success(isWhole);
     return reading.kind === "measured" && parts.length > 0 ? { ...reading, parts } : reading;
   }
@@ -149,25 +134,12 @@ export class ExchangeReader implements Reader {
   private lost(end: ReadEnd): Reading {
     const { exchange } = this;
     const route = exchange.found.name;
-    const attempted = this.attempted();
+    const attempted = attemptedWrites(exchange, this.openInner());
     if (attempted > 0) {
       return { kind: "measured", completeness: "unknown", source: "none", route, connectorUsage: { [ATTEMPTED_CATEGORY]: attempted }, ...this.readDims() };
     }
     if (exchange.head === undefined && end.kind === "upstream_aborted") return { kind: "free", reason: "no_response", route };
     return { kind: "unmeasured", reason: "answer_lost", route };
-  }
-
-  /** How many writes the exchange may have made. */
-  private attempted(): number {
-    const { exchange } = this;
-    switch (exchange.found.route.route.expand) {
-      case "google-batch":
-        return writesOfBatch(exchange, this.openInner()) ?? 1;
-      case "mcp":
-        return writesOfMcp(exchange);
-      default:
-        return exchange.isWrite ? 1 : 0;
-    }
   }
 
   private record(record: unknown): void {
@@ -243,10 +215,6 @@ export class ExchangeReader implements Reader {
       this.context.onFault?.(error);
     }
   }
-}
-
-function openExpansion(exchange: Exchange, openInner: OpenInner): Expansion {
-  return exchange.found.route.route.expand === "mcp" ? expandMcp(exchange, openInner) : expandBatch(exchange, openInner);
 }
 
 /** Whether anything looks at the body of an answer that failed. */
