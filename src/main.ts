@@ -7,6 +7,8 @@ import { setFlagsFromString } from "node:v8";
 const REQUIRED_MAJOR = 24;
 /** libuv gives name lookups half of its threads: with its own four, two names that hang would hold up all others. */
 const THREADS = "16";
+/** That of Node 24. */
+const TUNED_V8 = "13.";
 
 if (Number(process.versions.node.split(".")[0]) < REQUIRED_MAJOR) {
   process.stderr.write(
@@ -37,6 +39,8 @@ function startThreads(): void {
  *   cost more to collect than to relay. Counted as a part of the heap they are collected when that has grown.
  */
 function tuneCollector(): void {
+  // Another V8 may not know them, and says so on stderr.
+  if (!process.versions.v8.startsWith(TUNED_V8)) return;
   setFlagsFromString("--no-parallel-scavenge");
   setFlagsFromString("--external-memory-accounted-in-global-limit");
 }
