@@ -4,8 +4,8 @@ import type { Logger } from "pino";
 
 import { startApp, StartError, type App, type AppOptions, type DrainReport } from "./app.ts";
 import { packageVersion } from "./version.ts";
-import { crossFaults } from "./config/cross-checks.ts";
-import { formatFaults, loadSettings } from "./config/load.ts";
+import { formatFaults } from "./config/load.ts";
+import { readOptions, type SettingOptions } from "./config/options.ts";
 import { processContext } from "./config/paths.ts";
 import type { Settings } from "./config/settings.ts";
 import { createLogger } from "./log.ts";
@@ -20,9 +20,9 @@ export type { Handler, Reader, Reading } from "./usage/handler.ts";
 export type { Sink, SinkBatch, SinkEvent, SinkLimits, SinkRequest, Verdict } from "./usage/delivery/sink.ts";
 export type { CounterSnapshot, TrackerDimension, UsageEvent, UsageSubscriber, UsageTally } from "./usage/index.ts";
 
-/** Every setting of the program (see Settings; docs/configuration.md explains them), and what only an embedder can give. */
+/** Every setting of the program (docs/configuration.md explains them), and what only an embedder can give. */
 export interface TallymanOptions
-  extends Partial<Omit<Settings, "callerType">>,
+  extends Omit<SettingOptions, "callerType">,
     Partial<Pick<AppOptions, "meters" | "prices" | "billingGate" | "sinks" | "clock" | "hasAdmin">> {
   /** Fixed for every flow, or decided for each from its head where the client names none. */
   readonly callerType?: string | NonNullable<AppOptions["callerType"]>;
@@ -40,7 +40,7 @@ export interface Tallyman {
   /** Receives each usage event after it is stored. What it throws is logged and changes nothing. May be called before start. */
   subscribe(subscriber: UsageSubscriber): () => void;
   unsubscribe(subscriber: UsageSubscriber): void;
-  /** Since the start. */
+  /** Since the last start; also after its end. */
   totals(): UsageTally;
   totalsBy(dimension: TrackerDimension): ReadonlyMap<string, UsageTally>;
   counters(): CounterSnapshot;
@@ -60,6 +60,8 @@ export function createTallyman(options: TallymanOptions = {}): Tallyman {
   const logger = options.logger ?? createLogger({ level: settings.logLevel, format: "json", stderr: process.stderr, isTerminal: false });
   let starting: Promise<App> | undefined;
   let app: App | undefined;
+  /** The last that was started: what it counted can be asked for after its end. */
+  let counted: App | undefined;
   const launch = async (): Promise<App> => {
     const given = { meters, prices, billingGate, clock, hasAdmin, callerType: typeof callerType === "function" ? callerType : undefined };
     const present = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
@@ -71,11 +73,13 @@ export function createTallyman(options: TallymanOptions = {}): Tallyman {
     if (app === undefined) throw new StartError("not_started", "Call start() first.");
     return app;
   };
+  const lastStarted = (): App => counted ?? started();
   return {
     async start() {
       starting ??= launch();
       try {
         app = await starting;
+        counted = app;
       } catch (error) {
         starting = undefined;
         throw error;
@@ -101,9 +105,9 @@ export function createTallyman(options: TallymanOptions = {}): Tallyman {
       subscribers.delete(subscriber);
       app?.tracker.unsubscribe(subscriber);
     },
-    totals: () => started().tracker.totals(),
-    totalsBy: (dimension) => started().tracker.totalsBy(dimension),
-    counters: () => started().counters.snapshot(),
+    totals: () => lastStarted().tracker.totals(),
+    totalsBy: (dimension) => lastStarted().tracker.totalsBy(dimension),
+    counters: () => lastStarted().counters.snapshot(),
     get proxyUrl() {
       return `http://${reachable(settings.host)}:${started().proxyPort}`;
     },
@@ -116,16 +120,11 @@ export function createTallyman(options: TallymanOptions = {}): Tallyman {
   };
 }
 
-/** The defaults of the settings' table, then the options. The environment is not read. */
+/** The environment is not read. */
 function settle(options: TallymanOptions): Settings {
-  const defaults = loadSettings({}, processContext());
-  if (!defaults.ok) throw new StartError("wrong_settings", formatFaults(defaults.faults), { isWrongSetting: true });
-  const isGiven = ([name, value]: [string, unknown]): boolean => Object.hasOwn(defaults.settings, name) && value !== undefined && typeof value !== "function";
-  const given: Partial<Settings> = Object.fromEntries(Object.entries(options).filter(isGiven));
-  const settings: Settings = { ...defaults.settings, ...given };
-  const faults = crossFaults(settings);
-  if (faults.length > 0) throw new StartError("wrong_settings", formatFaults(faults), { isWrongSetting: true });
-  return settings;
+  const read = readOptions({ ...options }, processContext());
+  if (!read.ok) throw new StartError("wrong_settings", formatFaults(read.faults), { isWrongSetting: true });
+  return read.settings;
 }
 
 /** A listener on every address is reached on loopback. */

@@ -124,6 +124,18 @@ describe("createTallyman", () => {
     await expect(rawClient(Number(new URL(url).port))).rejects.toMatchObject({ code: "ECONNREFUSED" });
   });
 
+  it("tells what it counted after its end", async () => {
+    const tallyman = make();
+    await tallyman.start();
+    await call(tallyman);
+    await tallyman.stop();
+    expect([tallyman.totals().requests, tallyman.totalsBy("model").get("model-a")?.requests]).toEqual([1, 1]);
+    expect(tallyman.counters()).toEqual({ flows: 0, buffered: 0, reports: 0 });
+    expect(() => tallyman.proxyUrl).toThrow(expect.objectContaining({ code: "not_started" }));
+    await tallyman.start();
+    expect(tallyman.totals().requests).toBe(0);
+  });
+
   it("may be stopped without a start", async () => {
     await expect(make().stop()).resolves.toBeUndefined();
   });
@@ -158,6 +170,21 @@ describe("options", () => {
     const attempt = () => createTallyman(options);
     expect(attempt).toThrow(StartError);
     expect(attempt).toThrow(expect.objectContaining({ code: "wrong_settings", isWrongSetting: true, message: expect.stringContaining(setting) }));
+  });
+
+  it("may be written as their variables are", async () => {
+    const tallyman = make({ connectTo: [`${HOST}:443:127.0.0.1:${upstream.port}`], leafTtl: "2h", webhookTimeout: "5s", retentionMs: "30d", metadata: '{"team":"red"}', denyAddresses: "10.0.0.0/8" });
+    const events: UsageEvent[] = [];
+    tallyman.subscribe((event) => events.push(event));
+    await tallyman.start();
+    expect(await call(tallyman)).toMatch(/hello$/);
+    await until(() => events.length === 1, "the event");
+    expect(events[0]?.data.metadata).toEqual({ team: "red" });
+  });
+
+  it("that are texts and not allowed are named with what is", () => {
+    const wrong: TallymanOptions = { leafTtl: "soon", webhookSecret: "hunter2", connectTo: ["a:b"], dataDir: "data" };
+    expect(() => createTallyman(wrong)).toThrow(/TALLYMAN_LEAF_TTL is "soon"; allowed: a duration[^]*TALLYMAN_CONNECT_TO[^]*TALLYMAN_WEBHOOK_SECRET is \(redacted\)/);
   });
 
   it("that are all wrong are named all at once", () => {

@@ -7,8 +7,8 @@ import type { Logger } from "pino";
 import type { UsageEvent } from "./event-types.ts";
 import { formatUsd, parseUsd } from "./pricing/money.ts";
 
-/** What totals can be split by. `provider` is the meter; connector events have no `model`. */
-export type TrackerDimension = "agent" | "model" | "provider" | "org" | "user" | "thread";
+/** What totals can be split by. `provider` is the meter; connector events have no `model`, and only they have a `connector`. */
+export type TrackerDimension = "agent" | "model" | "provider" | "connector" | "org" | "user" | "thread";
 
 /** Sums over events. */
 export interface UsageTally {
@@ -60,6 +60,7 @@ const KEYS: Readonly<Record<TrackerDimension, (event: UsageEvent) => Key>> = {
   agent: (event) => event.data.agent_id,
   model: (event) => (event.type === "llm.usage.v1" ? (event.data.response_model ?? event.data.request_model) : undefined),
   provider: (event) => event.data.meter,
+  connector: (event) => (event.type === "connector.usage.v1" ? event.data.meter : undefined),
   org: (event) => event.data.org_id,
   user: (event) => event.data.user_id,
   thread: (event) => event.data.thread_id,
@@ -73,6 +74,7 @@ export function createTracker(options: TrackerOptions): Tracker {
     agent: new Map(),
     model: new Map(),
     provider: new Map(),
+    connector: new Map(),
     org: new Map(),
     user: new Map(),
     thread: new Map(),
@@ -144,7 +146,7 @@ export function createTracker(options: TrackerOptions): Tracker {
   };
 }
 
-const DIMENSIONS = ["agent", "model", "provider", "org", "user", "thread"] as const satisfies readonly TrackerDimension[];
+const DIMENSIONS = ["agent", "model", "provider", "connector", "org", "user", "thread"] as const satisfies readonly TrackerDimension[];
 
 interface Sum {
   requests: number;
