@@ -79,6 +79,7 @@ export const OWN_MODELS: readonly PriceEntry[] = [
  * - Reasoning is output (model-usage.md section 0.2 rule 4); tool results fed back are input.
  * - Images and video in a prompt cost what its text costs where the table has no price of their own: that is how
  *   genai-prices defines a missing narrower price. Audio, and anything but text in an answer, is dearer: no rule.
+ *   OpenAI's image models are listed with the price of an image as that of their output.
  * - Cache writes: section 8. Anthropic 5 minutes 1.25x and one hour 2x input; OpenAI 1.25x from gpt-5.6, earlier
  *   models write for free, that is at the input rate (section 5.2.1). Twelve hours: rate unknown.
  */
@@ -89,6 +90,7 @@ export function deriveRates(rates: Map<string, Rate>, modelName: string): void {
     if (!rates.has(`input_${modality}_tokens`)) derive(rates, `cache_read_${modality}_tokens`, "cache_read_tokens");
     derive(rates, `input_${modality}_tokens`, "input_tokens");
   }
+  if (IMAGE_MODEL.test(modelName)) derive(rates, "output_image_tokens", "output_tokens");
   const vendor = modelVendor(modelName);
   if (vendor === "anthropic") {
     derive(rates, "cache_write_5m_tokens", "cache_write_tokens");
@@ -107,6 +109,9 @@ export function deriveRates(rates: Map<string, Rate>, modelName: string): void {
   derive(rates, "cache_write_30m_tokens", "cache_write_tokens");
 }
 
+/** By their releases: gpt-image-1, chatgpt-image-latest. */
+const IMAGE_MODEL = /^(?:chat)?gpt-image/;
+
 function derive(rates: Map<string, Rate>, target: string, source: string, factor: Factor = ONE): void {
   const rate = rates.get(source);
   if (rate !== undefined && !rates.has(target)) rates.set(target, factor === ONE ? rate : scaleRate(rate, factor));
@@ -119,6 +124,7 @@ function isPaidCacheWrite(modelName: string): boolean {
 
 /** What moves the price of an event beside its counts. */
 export interface PriceFacts {
+  readonly meter: string;
   readonly host: string;
   /** The bare model name. */
   readonly modelName: string;
@@ -155,6 +161,11 @@ const TIER_FACTORS: Readonly<Record<string, Factor>> = {
   on_demand_flex: HALF,
 };
 
+/** Groq's flex trades certainty for higher limits at the price of on demand (console.groq.com flex-processing, read 2026-11-28). */
+const TIER_FACTORS_OF_METER: Readonly<Record<string, Readonly<Record<string, Factor>>>> = {
+  groq: { ...TIER_FACTORS, flex: ONE },
+};
+
 /** `billing_mode` hints. A subscription is shown at list price, as a shadow value (sections 5.1.9 and 8). */
 const BILLING_FACTORS: Readonly<Record<string, Factor>> = {
   payg: ONE,
@@ -169,7 +180,8 @@ const BILLING_FACTORS: Readonly<Record<string, Factor>> = {
 function tierFactor(facts: PriceFacts): Factor | undefined {
   if (facts.included.has("service_tier")) return ONE;
   const name = facts.serviceTier?.toLowerCase() ?? "standard";
-  const tier = lookup(TIER_FACTORS, name) ?? fastTierFactor(name, facts);
+  const factors = lookup(TIER_FACTORS_OF_METER, facts.meter) ?? TIER_FACTORS;
+  const tier = lookup(factors, name) ?? fastTierFactor(name, facts);
   if (tier !== ONE) return tier;
   return facts.included.has("billing_mode") ? ONE : lookup(BILLING_FACTORS, facts.hints["billing_mode"] ?? "payg");
 }
@@ -259,6 +271,6 @@ function hostFactor(facts: PriceFacts): Factor | undefined {
   return isAtLeast(version, 5, 4) ? TENTH_MORE : ONE;
 }
 
-function lookup(table: Readonly<Record<string, Factor>>, key: string): Factor | undefined {
+function lookup<Value>(table: Readonly<Record<string, Value>>, key: string): Value | undefined {
   return Object.hasOwn(table, key) ? table[key] : undefined;
 }

@@ -187,8 +187,8 @@ function cardOf(rates: Map<string, Rate>, perRequestAtto: bigint, names: readonl
 }
 
 function factorOf(query: PriceQuery, names: readonly string[], when: Readonly<Record<string, string>>): Factor | undefined {
-  const { host, serviceTier, hints } = query;
-  return tokenFactor({ host, modelName: bareName(names), serviceTier, hints, included: new Set(Object.keys(when)) });
+  const { meter, host, serviceTier, hints } = query;
+  return tokenFactor({ meter, host, modelName: bareName(names), serviceTier, hints, included: new Set(Object.keys(when)) });
 }
 
 function factsOf(query: PriceQuery): Record<string, string> {

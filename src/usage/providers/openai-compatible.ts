@@ -11,7 +11,7 @@ import type { JsonObject } from "./protocols/json-values.ts";
 import type { OpenAiDialect } from "./protocols/openai-dialect.ts";
 import { openMistralExchange } from "./protocols/mistral-conversations.ts";
 import { openOpenAiExchange } from "./protocols/openai-endpoints.ts";
-import { costMember, decimalText, tickCost, totalCostMember } from "./protocols/stated-cost.ts";
+import { costMember, tickCost, totalCostMember } from "./protocols/stated-cost.ts";
 
 interface Row extends Partial<Omit<OpenAiDialect, "id" | "isOpenAi">> {
   readonly id: string;
@@ -108,9 +108,7 @@ export const openAiCompatible: readonly Handler[] = ROWS.map((row) => {
 });
 
 function byokHints(usage: JsonObject): Readonly<Record<string, string>> {
-  if (usage["is_byok"] !== true) return {};
-  const upstream = decimalText(asObject(usage["cost_details"])?.["upstream_inference_cost"]);
-  return { billing_mode: "byok", ...(upstream === undefined ? {} : { upstream_inference_cost: upstream }) };
+  return usage["is_byok"] === true ? { billing_mode: "byok" } : {};
 }
 
 /** The fee of a request goes by the size of its search context. */

@@ -188,6 +188,14 @@ describe("cache lifetimes", () => {
   });
 });
 
+describe("image models of OpenAI", () => {
+  it("prices the tokens of an image as output where that is the price of an image, and by their own price else", () => {
+    expect(amount("gpt-image-1", { output_image_tokens: 100_000 })).toBe("4");
+    expect(amount("gpt-image-1.5", { output_image_tokens: 100_000 })).toBe("3.2");
+    expect(amount("gpt-4o", { output_image_tokens: 100_000 })).toBeNull();
+  });
+});
+
 describe("tiers and uplifts", () => {
   const usage = { input_tokens: 100_000 };
 
@@ -204,6 +212,11 @@ describe("tiers and uplifts", () => {
     ["something new", null],
   ])("prices service tier %s at %s", (serviceTier, expected) => {
     expect(amount("gpt-5.4", usage, { serviceTier })).toBe(expected);
+  });
+
+  it("prices flex as on demand where the provider does", () => {
+    const groq = { meter: "groq", host: "api.groq.com", serviceTier: "flex" };
+    expect(amount("llama-3.3-70b-versatile", { input_tokens: MILLION }, groq)).toBe("0.59");
   });
 
   it("halves once when tier and billing mode both say batch", () => {
