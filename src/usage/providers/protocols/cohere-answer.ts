@@ -69,6 +69,9 @@ const EMPTY_EVENTS = new Set(["content-end", "tool-call-end", "citation-start", 
 /** The event of v1/chat that repeats what the chunks of tool calls told. */
 const REPEATING_EVENT = "tool-calls-generation";
 
+/** The last event of v1/chat. Cohere itself also says `is_finished`; the types of its SDK have the event alone. */
+const LAST_EVENT = "stream-end";
+
 class CohereProtocol implements LineProtocol {
   readonly jsonPaths = JSON_PATHS;
   private readonly context: ReaderContext;
@@ -93,6 +96,7 @@ class CohereProtocol implements LineProtocol {
     switch (path.at(-1)) {
       case "event_type":
         this.eventType = textOf(value) ?? "";
+        this.isDone ||= this.eventType === LAST_EVENT;
         return;
       case "id":
       case "generation_id":
