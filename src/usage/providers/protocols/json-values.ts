@@ -17,8 +17,12 @@ export function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
-/** A count: finite and not negative. Some servers send -1 for "unknown". */
+/** A count as text: what protobuf's JSON makes of 64-bit integers. Fifteen digits are exact. */
+const COUNT_TEXT = /^\d{1,15}$/;
+
+/** A count: finite and not negative, as a number or as its digits. Some servers send -1 for "unknown". */
 export function countOf(value: unknown): number | undefined {
+  if (typeof value === "string") return COUNT_TEXT.test(value) ? Number(value) : undefined;
   return typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : undefined;
 }
 

@@ -43,7 +43,7 @@ function mergeField(earlier: unknown, later: unknown, depth: number): unknown {
 
 /** What never erases a value that is there. */
 function isBlank(value: unknown): boolean {
-  if (value === undefined || value === null || value === "") return true;
+  if (value === undefined || value === null || value === "" || value === "0") return true;
   if (typeof value === "number") return !(value > 0);
   return Array.isArray(value) && asArray(value).length === 0;
 }

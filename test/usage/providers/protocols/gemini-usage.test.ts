@@ -52,7 +52,7 @@ describe("mapGeminiUsage", () => {
   it("leaves out what is not reported, and nothing else", () => {
     expect(mapGeminiUsage({ thoughtsTokenCount: 7, totalTokenCount: 7 })).toEqual({ usage: { output_reasoning_tokens: 7 }, anomalies: [] });
     expect(mapGeminiUsage({ cachedContentTokenCount: 7 }).usage).toEqual({ input_tokens: 0, cache_read_tokens: 7 });
-    expect(mapGeminiUsage({ promptTokenCount: -1, candidatesTokenCount: "3" }).usage).toEqual({});
+    expect(mapGeminiUsage({ promptTokenCount: -1, candidatesTokenCount: "three" }).usage).toEqual({});
   });
 });
 
