@@ -21,4 +21,4 @@ describe("GitHub's definition", () => {
 
 // Its reads count an array's elements at the root, which the made-up exchanges do not have.
 const read = { body: '[{"id":1},{"id":2}]', usage: { "items.read": 2, "api.points": 1 } };
-describeConnectorContract({ folder: "github", handler: github!, definitions: [definition], samples: { read } });
+describeConnectorContract({ folder: "connector-github", handler: github!, definitions: [definition], samples: { read } });
