@@ -27,7 +27,7 @@ process.on("worker", (worker) => {
 });
 
 /** One for all that count with the real one: it takes a second to load. */
-const real = createTokenizer();
+const real = createTokenizer({ maxJobMs: 120_000 });
 afterAll(() => real.close());
 
 const text = (content: string) => ({ kind: "text", text: content }) as const;
