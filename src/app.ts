@@ -32,6 +32,8 @@ export type { DrainReport } from "./app/drain.ts";
 export type { AppOptions, BillingGate } from "./app/parts.ts";
 export { StartError } from "./app/start-error.ts";
 
+const NO_SINKS: ReturnType<Deliveries["states"]> = new Map();
+
 const CONNECTIONS_FULL_LOG_MS = 60_000;
 
 export interface App {
@@ -87,7 +89,8 @@ async function join(parts: Parts): Promise<App> {
     now,
     onFileError: (error) => logger.error({ code: errorCode(error) }, "TALLYMAN_PENDING_FILE cannot be written"),
   });
-  const metrics = createMetrics({ counters: () => counters.snapshot() });
+  const metrics = createMetrics({ counters: () => counters.snapshot(), sinks: () => delivery?.states() ?? NO_SINKS });
+  store.onGap((kind, count) => metrics.gap(kind, count));
   const tracker = createTracker({ logger });
   for (const sink of options.sinks ?? []) if (typeof sink === "function") tracker.subscribe(sink);
   const feed = createFlowFeed();

@@ -14,7 +14,12 @@ import { createTally, type Tally } from "./tally.ts";
 export interface MetricsOptions {
   /** Read at each scrape. */
   readonly counters: () => { readonly flows: number; readonly buffered: number; readonly reports: number };
+  /** How each sink's circuit stands, read at each scrape. */
+  readonly sinks?: () => ReadonlyMap<string, { readonly circuit: CircuitState }>;
 }
+
+type CircuitState = (typeof CIRCUIT_STATES)[number];
+const CIRCUIT_STATES = ["closed", "open", "asked", "paused"] as const;
 
 /** A metered flow that has ended. */
 export interface EndedFlow {
@@ -73,6 +78,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const registry = new Registry();
   addProcessMetrics(registry);
   addStageGauges(registry, options.counters);
+  addCircuitGauge(registry, options.sinks);
   const counter = createCounters(registry);
   const histogram = createHistograms(registry);
   const meterLabel = boundedLabel();
@@ -138,6 +144,14 @@ function addStageGauges(registry: Registry, counters: MetricsOptions["counters"]
   gauge("flows_active", "Metered exchanges under way.", () => counters().flows);
   gauge("events_buffered", "Ended exchanges whose usage is not yet stored.", () => counters().buffered);
   gauge("events_pending", "Events stored and not yet delivered.", () => counters().reports);
+}
+
+function addCircuitGauge(registry: Registry, sinks: MetricsOptions["sinks"]): void {
+  const collect = function (this: Gauge): void {
+    for (const [sink, { circuit }] of sinks?.() ?? []) for (const state of CIRCUIT_STATES) this.set({ sink, state }, state === circuit ? 1 : 0);
+  };
+  const help = "1 for the state that a sink's circuit is in: closed, open, asked (to wait) or paused (it refuses everything).";
+  registry.registerMetric(new Gauge({ name: `${PREFIX}sink_circuit`, help, labelNames: ["sink", "state"], registers: [], collect }));
 }
 
 function createCounters(registry: Registry) {

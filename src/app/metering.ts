@@ -73,10 +73,7 @@ export function buildMeter(parts: Parts, { counters, metrics, tracker, feed, tok
         bytes_down: ending.bytesDown,
       });
     },
-    onCommitWait(waitedMs, isTimeout) {
-      metrics.commitWaited(waitedMs / 1000);
-      if (isTimeout) metrics.gap("commit_timeout", 1);
-    },
+    onCommitWait: (waitedMs) => metrics.commitWaited(waitedMs / 1000),
   });
 }
 

@@ -62,6 +62,8 @@ export interface StoreOptions {
 export interface DurableStore extends Store {
   /** `events` and `bytes` say how much became pending; undefined where the outbox has changed in another way (an adoption). */
   onPending(listener: (events?: number, bytes?: number) => void): void;
+  /** Called for each gap that this process notes, those of before included. */
+  onGap(listener: (kind: string, count: number) => void): void;
   /** Removes delivered and free records older than `beforeMs`, in small transactions. Resolves to how many. */
   prune(beforeMs: number): Promise<number>;
   /** Records in memory that are not known to be stored. */
@@ -190,6 +192,10 @@ class StoreClient implements DurableStore {
     if (this.#closed !== undefined) return;
     this.#outgoing.addGap(kind, count);
     this.#schedule();
+  }
+
+  onGap(listener: (kind: string, count: number) => void): void {
+    this.#outgoing.onGap(listener);
   }
 
   saveJob(key: string, startedAtMs: number): void {

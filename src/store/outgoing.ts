@@ -51,6 +51,9 @@ export class OutgoingGroups {
   readonly #inFlight: Group[] = [];
   #records = 0;
   #bytes = 0;
+  #onGap: ((kind: string, count: number) => void) | undefined;
+  /** Gaps from before there was a listener: the start's own. */
+  readonly #untold = new Map<string, number>();
 
   /** `intentWaitMs`: how old a flow is before its intent is written. */
   constructor(intentWaitMs: number) {
@@ -126,7 +129,17 @@ export class OutgoingGroups {
   }
 
   addGap(kind: string, count: number): void {
-    if (count > 0) this.#open.gaps.set(kind, (this.#open.gaps.get(kind) ?? 0) + count);
+    if (count <= 0) return;
+    this.#open.gaps.set(kind, (this.#open.gaps.get(kind) ?? 0) + count);
+    if (this.#onGap === undefined) this.#untold.set(kind, (this.#untold.get(kind) ?? 0) + count);
+    else this.#onGap(kind, count);
+  }
+
+  /** Told of each gap from now on, and of those before. `listener` must not throw. */
+  onGap(listener: (kind: string, count: number) => void): void {
+    this.#onGap = listener;
+    for (const [kind, count] of this.#untold) listener(kind, count);
+    this.#untold.clear();
   }
 
   /** `startedAtMs` null: the job is over. */

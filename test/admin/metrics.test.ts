@@ -28,7 +28,7 @@ describe("metrics", () => {
   });
 
   it("have the prefix, end in _total exactly when they count, and carry no label that can grow", () => {
-    const closed = new Set(["sink", "meter", "category", "status_class", "completeness", "usage_source", "result", "kind", "direction", "code", "name"]);
+    const closed = new Set(["sink", "state", "meter", "category", "status_class", "completeness", "usage_source", "result", "kind", "direction", "code", "name"]);
     const all = createMetrics({ counters: IDLE }).registry.getMetricsAsArray();
     expect(all.length).toBeGreaterThan(20);
     for (const metric of all) {
@@ -125,6 +125,16 @@ describe("metrics", () => {
     expect(await samples(metrics, "tallyman_commit_wait_seconds_count")).toEqual(["tallyman_commit_wait_seconds_count 0"]);
     expect(await samples(metrics, "tallyman_gaps_total")).toEqual([]);
     expect(await samples(metrics, "tallyman_requests_total")).toEqual(['tallyman_requests_total{meter="openai",status_class="2xx"} 3']);
+  });
+
+  it("show the state of each sink's circuit", async () => {
+    const metrics = createMetrics({ counters: IDLE, sinks: () => new Map([["webhook", { circuit: "paused" }]]) });
+    expect(await samples(metrics, "tallyman_sink_circuit")).toEqual([
+      'tallyman_sink_circuit{sink="webhook",state="closed"} 0',
+      'tallyman_sink_circuit{sink="webhook",state="open"} 0',
+      'tallyman_sink_circuit{sink="webhook",state="asked"} 0',
+      'tallyman_sink_circuit{sink="webhook",state="paused"} 1',
+    ]);
   });
 
   it("keep a label bounded when its set is not closed", async () => {

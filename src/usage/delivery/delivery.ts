@@ -73,6 +73,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
   let isTaking = false;
   /** Woken while taking: something may have changed behind the loop's back. */
   let isWokenAgain = false;
+  let isUnreadable = false;
   let notices = 0;
   let flushes = 0;
   let cancelWake: (() => void) | undefined;
@@ -86,9 +87,13 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     if (!isRunning || isTaking) return;
     isTaking = true;
     takeClosed().then(
-      (waitMs) => sleep(waitMs),
+      (waitMs) => {
+        isUnreadable = false;
+        sleep(waitMs);
+      },
       (error: unknown) => {
-        options.logger.warn({ err: error }, "the outbox cannot be read; trying again");
+        if (!isUnreadable) options.logger.warn({ sink: sink.id, err: error }, "the outbox cannot be read; trying again");
+        isUnreadable = true;
         sleep(STORE_RETRY_MS);
       },
     );
