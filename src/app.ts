@@ -26,7 +26,7 @@ import { createLeafCache } from "./proxy/leaf-cache.ts";
 import { errorCode } from "./proxy/proxy-error.ts";
 import { startProxy, type ProxyServer } from "./proxy/proxy.ts";
 import { openStore, type DurableStore } from "./store/client.ts";
-import { createCounters, createIncludeUsage, createTokenizer, createTracker, type Counters, type Deliveries, type Tokenizer, type Tracker } from "./usage/index.ts";
+import { CANONICAL_ENCODING, createCounters, createIncludeUsage, createTokenizer, createTracker, type Counters, type Deliveries, type Tokenizer, type Tracker } from "./usage/index.ts";
 
 export type { DrainReport } from "./app/drain.ts";
 export type { AppOptions, BillingGate } from "./app/parts.ts";
@@ -101,8 +101,10 @@ async function join(parts: Parts): Promise<App> {
 
   const ports = { admin: 0 };
   const leaves = createLeafCache({ authority, leafTtlMs: settings.leafTtlMs, onMint: () => metrics.leafMinted() });
-  const tokenizer = createTokenizer();
+  const tokenizer = createTokenizer({ isKept: settings.canonicalTokens });
   undo.push(() => tokenizer.close());
+  // Loading takes longer than the last byte of the first flow may wait.
+  if (settings.canonicalTokens) await tokenizer.warm(CANONICAL_ENCODING);
   const meter = buildMeter(parts, { counters, metrics, tracker, feed, tokenizer, hasReceiver: delivery !== undefined, now });
   const proxy = await startProxy({
     host: settings.host,

@@ -3,7 +3,7 @@
 export { attribute, cleanValue, type Attribution } from "./attribution.ts";
 export { createBillable, keyFingerprint } from "./billable.ts";
 export { createCounters, type Counters, type CounterSnapshot } from "./counters.ts";
-export { createEstimator } from "./estimate/estimator.ts";
+export { CANONICAL_ENCODING, createEstimator } from "./estimate/estimator.ts";
 export { createTokenizer, type Tokenizer } from "./estimate/tokenizer.ts";
 export { createEventBuilder, isDelivered } from "./event.ts";
 export type { UsageEvent } from "./event-types.ts";

@@ -58,7 +58,7 @@ export function createEstimator(options: EstimatorOptions): Estimator {
   const shared: Shared = { options, calibration: createCalibration() };
   const bodies = createBodyHolder();
   // So that the first event has its count too.
-  if (options.hasCanonicalTokens) options.tokenizer.warm(CANONICAL_ENCODING);
+  if (options.hasCanonicalTokens) void options.tokenizer.warm(CANONICAL_ENCODING);
   return {
     open: () => new ExchangeEstimate(shared, bodies.open()),
     calibrate: (readings) => better(readings, NO_COUNTS, shared.calibration),

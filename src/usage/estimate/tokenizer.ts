@@ -33,8 +33,8 @@ export interface Count {
 export interface Tokenizer {
   /** Counts in turn. The body of a prompt is transferred: it is empty afterwards. An empty text takes no job. */
   count(encoding: EncodingName, subject: CountSubject): Count;
-  /** Loads an encoding that will be wanted soon. */
-  warm(encoding: EncodingName): void;
+  /** Loads an encoding that will be wanted soon. Resolves when it is loaded, or cannot be; never rejects. */
+  warm(encoding: EncodingName): Promise<void>;
   /** Ends the thread. What waits, and what is asked for later, has the outcome `closed`. Idempotent. */
   close(): Promise<void>;
 }
@@ -42,6 +42,8 @@ export interface Tokenizer {
 export interface TokenizerOptions {
   /** The thread is ended when it had no job for this long. Default 60 s. */
   readonly idleMs?: number;
+  /** The thread is not ended while it is idle: loading again would be too late for what is counted next. Default false. */
+  readonly isKept?: boolean;
   /** A job that takes longer ends the thread. Default 20 s, loading an encoding included. */
   readonly maxJobMs?: number;
   /** Bounds of the queue. Default 64 jobs and 32 MiB. */
@@ -95,6 +97,7 @@ class WorkerTokenizer implements Tokenizer {
   constructor(options: TokenizerOptions) {
     this.#options = {
       idleMs: IDLE_MS,
+      isKept: false,
       maxJobMs: MAX_JOB_MS,
       maxWaiting: MAX_WAITING,
       maxWaitingBytes: MAX_WAITING_BYTES,
@@ -118,9 +121,9 @@ class WorkerTokenizer implements Tokenizer {
     return { outcome: promise, cancel: () => this.#cancel(job) };
   }
 
-  warm(encoding: EncodingName): void {
-    // A text that is not empty; nobody waits for its count.
-    this.count(encoding, { kind: "text", text: "." });
+  async warm(encoding: EncodingName): Promise<void> {
+    // A text that is not empty.
+    await this.count(encoding, { kind: "text", text: "." }).outcome;
   }
 
   async close(): Promise<void> {
@@ -152,7 +155,8 @@ class WorkerTokenizer implements Tokenizer {
     if (this.#current !== undefined) return;
     const job = this.#waiting.shift();
     if (job === undefined) {
-      this.#endAfter(this.#options.idleMs);
+      if (this.#options.isKept) clearTimeout(this.#timer);
+      else this.#endAfter(this.#options.idleMs);
       return;
     }
     this.#waitingBytes -= job.bytes;

@@ -127,6 +127,16 @@ describe("the tokenizer", () => {
     await expect(counts.count("cl100k_base", text("x")).outcome).resolves.toMatchObject({ tokens: 7 });
   });
 
+  it("keeps a thread that is to be kept, however long it has nothing to do", async () => {
+    const before = started.size;
+    const kept = tokenizer({ workerUrl: HANGS, idleMs: 1, isKept: true });
+    const other = tokenizer({ workerUrl: HANGS, idleMs: 20 });
+    for (const each of [kept, other]) await each.warm("cl100k_base");
+    const [own, others] = [...started].slice(before);
+    await until(() => others !== undefined && !running.has(others), "the other thread to end");
+    expect(own !== undefined && running.has(own)).toBe(true);
+  });
+
   it("gives every job an outcome when it is closed", async () => {
     const counts = tokenizer({ workerUrl: HANGS });
     const jobs = [counts.count("cl100k_base", text("hang")), counts.count("cl100k_base", text("x"))];
