@@ -7,6 +7,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { brotliCompressSync, gzipSync, zstdCompressSync } from "node:zlib";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
 import { FlowReading } from "../../src/usage/flow-reading.ts";
@@ -60,6 +61,20 @@ function describeFixture(fixture: Fixture, handler: Handler): void {
     for (const at of cutsOf(fixture)) {
       expect(readingsOf(fixture, handler, (body) => [body.subarray(0, at), body.subarray(at)]), `split at ${at}`).toEqual(whole);
     }
+  });
+
+  it("survives damaged bytes", () => {
+    fc.assert(
+      fc.property(fc.nat(), fc.nat(255), fc.nat(), (at, byte, cut) => {
+        const damage = (body: Uint8Array): readonly Uint8Array[] => {
+          const damaged = Uint8Array.from(body);
+          if (damaged.length > 0) damaged[at % damaged.length] = byte;
+          return [damaged.subarray(0, cut % (damaged.length + 1)), damaged.subarray(cut % (damaged.length + 1))];
+        };
+        for (const reading of readingsOf(fixture, handler, damage).flat()) expect(["measured", "free", "unmeasured"]).toContain(reading.kind);
+      }),
+      { numRuns: 40 },
+    );
   });
 
   it("counts no more when it is cut anywhere, and is not complete then", () => {
