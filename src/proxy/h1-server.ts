@@ -146,16 +146,24 @@ function answerClientError(error: Error, socket: Socket, writeRefusal: RefusalWr
   socket.on("error", () => socket.destroy());
   const code = errorCode(error);
   const pending = pendingOn(socket);
-  // Behind the beginning of a response an answer of ours would be taken for a part of it.
-  if (!socket.writable || code === "ECONNRESET" || code === "EPIPE" || pending?.headersSent === true) {
+  const isBehindAnother = pending?.req.complete === true;
+  // Who ends inside of a request that was sent ahead has gone, as who ends without one.
+  const isGone = !socket.writable || code === "ECONNRESET" || code === "EPIPE" || (isBehindAnother && code === "HPE_INVALID_EOF_STATE");
+  const answer = (): void => refuse(socket, clientErrorAnswer(code), writeRefusal);
+  if (!isGone && isBehindAnother) {
+    // What is broken was sent ahead: the answer before it is finished first, those to requests between the two are not begun.
+    refused.add(socket);
+    pending.once("finish", () => (socket.writable ? answer() : undefined));
+  } else if (isGone || pending?.headersSent === true) {
+    // Behind the beginning of a response an answer of ours would be taken for a part of it.
     socket.destroy();
-    return;
+  } else {
+    answer();
+    if (pending === undefined) return;
+    // Its request is cut: whoever works on it hears at once that the client has gone, as at the close of the connection.
+    pending.detachSocket(socket);
+    pending.emit("close");
   }
-  refuse(socket, clientErrorAnswer(code), writeRefusal);
-  if (pending === undefined) return;
-  // Its request is cut: whoever works on it hears at once that the client has gone, as at the close of the connection.
-  pending.detachSocket(socket);
-  pending.emit("close");
 }
 
 function clientErrorAnswer(code: string): ProxyAnswer {

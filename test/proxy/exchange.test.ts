@@ -244,6 +244,24 @@ describe("a response on its way down", () => {
     expect(await client.closed()).toMatch(/^HTTP\/1\.1 4(13|21) [^]*\r\n\r\n(no$|\{)/);
   });
 
+  it.each([
+    ["without a Host", "GET /bad HTTP/1.1\r\n\r\n"],
+    ["that would be a body's beginning", "POST /bad HTTP/1.1\r\nHost: api.example.com\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"],
+    ["of another host, with a large body", `POST /bad HTTP/1.1\r\nHost: another.example\r\nContent-Length: 3000000\r\n\r\n${"a".repeat(3_000_000)}`],
+  ])("is whole before the refusal of a request sent ahead %s", async (_name, bad) => {
+    const size = 8_000_000;
+    const running = await start(answering(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n${"n".repeat(size)}`));
+    const client = await tls(running);
+    client.socket.pause();
+    client.send("GET /large HTTP/1.1\r\nHost: api.example.com\r\n\r\n");
+    await until(() => running.flows[0]?.responseHead !== undefined, "the response to begin");
+    client.send(bad);
+    client.socket.resume();
+    const received = await client.closed();
+    expect(received.slice(received.indexOf("\r\n\r\n") + 4 + size)).toMatch(/^HTTP\/1\.1 4(00|21) [^]*\}$/);
+    expect(running.flows.map(({ head }) => head.target)).toEqual(["/large"]);
+  });
+
   it("cancels the upstream at once when the client goes away", async () => {
     const running = await start(answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"));
     const client = await tls(running);
@@ -251,6 +269,17 @@ describe("a response on its way down", () => {
     await client.sees("hello");
     client.destroy();
     await until(() => running.upstream.connections[0]?.isEnded === true, "the upstream connection to end");
+    expect(running.flows[0]?.outcome).toEqual({ kind: "client_aborted" });
+  });
+
+  it("cancels the upstream at once when the client ends inside of a request that it sent ahead", async () => {
+    const running = await start(() => undefined);
+    const client = await tls(running);
+    client.send("GET /long HTTP/1.1\r\nHost: api.example.com\r\n\r\nGET /ne");
+    await until(() => running.upstream.connections.length === 1, "the request");
+    client.socket.end();
+    await until(() => running.upstream.connections[0]?.isClosed === true || running.upstream.connections[0]?.isEnded === true, "the upstream to be cancelled");
+    await until(() => running.flows[0]?.outcome !== undefined, "the flow to end");
     expect(running.flows[0]?.outcome).toEqual({ kind: "client_aborted" });
   });
 
