@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { pino, type Logger } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
-import { createTallyman, StartError, type Handler, type Tallyman, type TallymanOptions, type UsageEvent } from "../src/index.ts";
+import { createTallyman, StartError, type Handler, type Sink, type Tallyman, type TallymanOptions, type UsageEvent } from "../src/index.ts";
 import { loadOrCreateAuthority } from "../src/proxy/certificate-authority.ts";
 import { rawClient, startRawUpstream, tunnelClient, type RawClient, type RawUpstream } from "./support/raw-peers.ts";
 import { until } from "./support/until.ts";
@@ -272,6 +272,34 @@ describe("subscribers", () => {
     await call(tallyman);
     await until(() => tallyman.totals().requests === 3, "the last call");
     expect(heard).toEqual(["before", "after", "after"]);
+  });
+
+  it("given as a Sink is delivered to from an outbox on disk: again after a failure, and at the next start", async () => {
+    let isUp = false;
+    const taken: string[] = [];
+    const sink = (): Sink => ({
+      id: "mine",
+      limits: { maxEvents: 10, maxBytes: 100_000, maxWaitMs: 1, concurrency: 1 },
+      send({ events }) {
+        if (!isUp) return Promise.resolve({ kind: "retry", reason: "not now" });
+        taken.push(...events.map(({ body }) => body));
+        return Promise.resolve({ kind: "delivered" });
+      },
+      close: () => Promise.resolve(),
+    });
+    const first = make({ sinks: [sink()] });
+    await first.start();
+    await call(first);
+    await until(() => first.counters().reports === 1, "the event to wait");
+    await first.stop(100);
+    isUp = true;
+    const second = make({ sinks: [sink()] });
+    await second.start();
+    await until(() => taken.length === 1, "the event at the sink");
+    await until(() => second.counters().reports === 0, "nothing to be left");
+    expect(JSON.parse(taken[0] ?? "")).toMatchObject({ type: "llm.usage.v1", data: { meter: "example" } });
+    const twice = make({ sinks: [sink(), sink()] });
+    await expect(twice.start()).rejects.toMatchObject({ code: "sinks_invalid" });
   });
 
   it("given as sinks hear every event", async () => {
