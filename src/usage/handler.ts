@@ -122,6 +122,8 @@ export interface PendingJobs {
   start(responseId: string): void;
   /** True for exactly one caller per started id: this caller counts its usage. */
   finish(responseId: string): boolean;
+  /** True for exactly one caller per id, whether it was started here or not: for what only a download shows. */
+  claim(id: string): boolean;
 }
 
 /** A model provider or a connector: one file, one entry in providers/index.ts. */

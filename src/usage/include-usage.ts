@@ -41,7 +41,7 @@ const EDIT: FlowEdit = {
   },
 };
 
-const NO_JOBS: PendingJobs = { start: () => undefined, finish: () => false };
+const NO_JOBS: PendingJobs = { start: () => undefined, finish: () => false, claim: () => false };
 
 function isAskable(head: FlowHead, hosts: HostTable<Handler>): boolean {
   const handler = hosts.lookup(head.host, head.port);

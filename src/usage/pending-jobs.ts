@@ -32,5 +32,13 @@ export function createPendingJobs(store: Pick<Store, "pendingJobs" | "saveJob" |
       store.removeJob(key);
       return true;
     },
+    claim(id) {
+      if (id === "" || id.length > MAX_ID_CHARS) return false;
+      const key = `${scope()}|claimed|${id}`;
+      if (store.pendingJobs.has(key)) return false;
+      makeRoom();
+      store.saveJob(key, now());
+      return true;
+    },
   });
 }

@@ -147,9 +147,15 @@ export function responseBytes(response: NonNullable<RecordedExchange["response"]
 /** Pending jobs that live as long as the record is run. */
 export function createReplayJobs(): PendingJobs {
   const pending = new Set<string>();
+  const claimed = new Set<string>();
   return {
     start: (responseId) => void pending.add(responseId),
     finish: (responseId) => pending.delete(responseId),
+    claim(id) {
+      const isFirst = !claimed.has(id);
+      claimed.add(id);
+      return isFirst;
+    },
   };
 }
 

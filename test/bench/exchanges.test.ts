@@ -20,7 +20,7 @@ describe("the bench's exchanges", () => {
     const handler = handlers.find((one) => one.id === METERS[id]);
     const reader = handler?.open(
       { host, port: 443, protocol: "http", method: "POST", path, query: "", headers: [] },
-      { isEstimateAllowed: true, jobs: { start: () => undefined, finish: () => false } },
+      { isEstimateAllowed: true, jobs: { start: () => undefined, finish: () => false, claim: () => false } },
     ).reader;
     reader?.requestData?.(Buffer.from(requestBody));
     reader?.requestEnd?.();
@@ -37,7 +37,7 @@ describe("the bench's exchanges", () => {
     const [pathOnly = "", query = ""] = path.split("?");
     const reader = handlers
       .find((one) => one.id === "x")
-      ?.open({ host, port: 443, protocol: "http", method: "GET", path: pathOnly, query, headers: [] }, { isEstimateAllowed: true, jobs: { start: () => undefined, finish: () => false } }).reader;
+      ?.open({ host, port: 443, protocol: "http", method: "GET", path: pathOnly, query, headers: [] }, { isEstimateAllowed: true, jobs: { start: () => undefined, finish: () => false, claim: () => false } }).reader;
     const body = answer.bytes();
     expect(body).toHaveLength(answer.length);
     reader?.response({ status: 200, statusText: "OK", headers: ["Content-Type", answer.contentType] });

@@ -39,7 +39,7 @@ function setUp(handler: Handler = compileConnectors([toy])) {
     isBillable: () => true,
     events: createEventBuilder({ deploymentId: "d", price: () => null }),
     counters,
-    jobsFor: () => ({ start: () => undefined, finish: () => false }),
+    jobsFor: () => ({ start: () => undefined, finish: () => false, claim: () => false }),
     isEstimateAllowed: true,
     hasReceiver: true,
     isQueueFull: () => false,

@@ -117,7 +117,7 @@ function setUp(options: SetUpOptions = {}): SetUp {
     isBillable: () => true,
     events: createEventBuilder({ deploymentId: "d", price: () => null }),
     counters,
-    jobsFor: () => ({ start: () => undefined, finish: () => false }),
+    jobsFor: () => ({ start: () => undefined, finish: () => false, claim: () => false }),
     isEstimateAllowed: true,
     hasReceiver: true,
     isQueueFull: () => false,

@@ -25,6 +25,20 @@ describe("pending jobs", () => {
     expect(jobs("openai|k").finish("resp_2")).toBe(false);
   });
 
+  it("are claimed once, started or not", () => {
+    const { jobs } = setUp([["anthropic|k|claimed|msgbatch_0", 1_000_000_000_000]]);
+    jobs("anthropic|k").start("msgbatch_1");
+    expect(["msgbatch_0", "msgbatch_1", "msgbatch_1", "msgbatch_2", "", "x".repeat(257)].map((id) => jobs("anthropic|k").claim(id))).toEqual([
+      false,
+      true,
+      false,
+      true,
+      false,
+      false,
+    ]);
+    expect(jobs("anthropic|other").claim("msgbatch_1")).toBe(true);
+  });
+
   it("are those of a handler and a credential", () => {
     const { jobs } = setUp();
     jobs("openai|k").start("resp_1");

@@ -45,7 +45,7 @@ const BATCH_RESULTS = /\/v1\/messages\/batches\/([^/]+)\/results$/;
 
 /** Results have the usage of each request of a batch, at any number of downloads: the first one counts. */
 function openBatch(method: string, path: string, context: ReaderContext): OpenedExchange {
-  if (method === "POST" && pathEndsWith(path, "/v1/messages/batches")) return { ...free("batches", "batch"), reader: createAnthropicBatchReader(context) };
+  if (method === "POST" && pathEndsWith(path, "/v1/messages/batches")) return { ...free("batches", "batch"), reader: createAnthropicBatchReader() };
   const batchId = method === "GET" ? BATCH_RESULTS.exec(path)?.[1] : undefined;
   if (batchId === undefined) return free("batches", "batch");
   return { ...free("batches", "batch"), reader: createAnthropicBatchResultsReader(context, batchId) };

@@ -119,7 +119,7 @@ describe("the built-in table", () => {
     };
     for (const route of routes) {
       const [method, path] = paths[route] ?? expect.fail(`no path for ${route}`);
-      const jobs = { start: () => undefined, finish: () => false };
+      const jobs = { start: () => undefined, finish: () => false, claim: () => false };
       const opened = handler.open({ host: "api.x.com", port: 443, protocol: "http", method, path, query: "", headers: [] }, { isEstimateAllowed: true, jobs });
       expect(opened.operation).toBe(route);
     }

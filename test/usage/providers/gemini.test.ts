@@ -152,11 +152,10 @@ describe("interactions", () => {
 });
 
 describe("answers of a batch", () => {
-  const jobs = createReplayJobs();
   const exchange = { host: "generativelanguage.googleapis.com", port: 443, protocol: "http", method: "GET", path: "/download/v1beta/files/f1:download", query: "", headers: [] } as const;
 
   it("have rows of their own up to a bound, and the rest are summed up", () => {
-    jobs.start("files/f1");
+    const jobs = createReplayJobs();
     const opened = gemini.open(exchange, { isEstimateAllowed: true, jobs });
     const line = '{"key":"k","response":{"usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":1},"modelVersion":"m"}}\n';
     const readings = read(opened, { headers: [] }, ...Array.from({ length: 1003 }, () => line));
@@ -166,7 +165,7 @@ describe("answers of a batch", () => {
   });
 
   it("are not counted from a download that was cut off, and then from the whole one", () => {
-    jobs.start("files/f1");
+    const jobs = createReplayJobs();
     const line = Buffer.from('{"response":{"usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":1}}}\nnot json\n\n');
     for (const kind of ["client_aborted", "complete"] as const) {
       const reader = gemini.open(exchange, { isEstimateAllowed: true, jobs }).reader!;

@@ -9,14 +9,14 @@ import { ANTHROPIC_COUNTS, mapAnthropicUsage } from "./anthropic-usage.ts";
 import { createBatchLinesReader } from "./batch-lines.ts";
 import type { BatchAnswer, BatchFormat } from "./batch-lines.ts";
 import { createBodyReader } from "./body-reader.ts";
-import type { BodyEnd, ModelProtocol } from "./body-reader.ts";
+import type { ModelProtocol } from "./body-reader.ts";
 import { asObject, textOf } from "./json-values.ts";
 import { freeReading } from "./reading.ts";
 import { hasCount } from "./snapshot.ts";
 
 /** The reader of the POST that begins a batch. */
-export function createAnthropicBatchReader(context: ReaderContext): Reader {
-  return createBodyReader(new BatchProtocol(context), undefined);
+export function createAnthropicBatchReader(): Reader {
+  return createBodyReader(new BatchProtocol(), undefined);
 }
 
 /** The reader of a download of a batch's results. */
@@ -28,12 +28,7 @@ const JSON_PATHS: readonly JsonPath[] = [["id"]];
 
 class BatchProtocol implements ModelProtocol {
   readonly jsonPaths = JSON_PATHS;
-  private readonly context: ReaderContext;
   private id: string | null = null;
-
-  constructor(context: ReaderContext) {
-    this.context = context;
-  }
 
   jsonValue(_path: JsonPath, value: unknown): void {
     this.id = textOf(value) ?? this.id;
@@ -43,8 +38,7 @@ class BatchProtocol implements ModelProtocol {
     // A batch is one JSON document: there is nothing to read in an event.
   }
 
-  conclude(body: BodyEnd): readonly Reading[] {
-    if (this.id !== null && body.isDocumentWhole) this.context.jobs.start(this.id);
+  conclude(): readonly Reading[] {
     return [freeReading("response_pending", { responseId: this.id, streamed: false })];
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Reads the file of a batch's answers, one JSON document to a line, from any provider that has such (reference/
  * model-usage.md section 6.1 nos. 10 and 11). Lines are scanned as they pass: a file may have gigabytes. The answers are
- * counted once, at the first whole download, for batches that an exchange here began.
+ * counted once, at the first whole download, whoever began the batch: no other exchange shows what it used.
  */
 
 import type { ModelCategory, ModelUsage } from "../../categories.ts";
@@ -28,7 +28,7 @@ export interface BatchFormat {
   answers(values: ReadonlyMap<string, unknown>): readonly BatchAnswer[];
 }
 
-/** The reader of a download. `jobId`: what was started for the file when the batch was. */
+/** The reader of a download. `jobId` names what is downloaded. */
 export function createBatchLinesReader(context: ReaderContext, jobId: string, format: BatchFormat): Reader {
   return new BatchLinesReader(context, jobId, format);
 }
@@ -75,9 +75,9 @@ class BatchLinesReader implements Reader {
   end(end: ReadEnd): readonly Reading[] {
     this.#endLine();
     const isWhole = this.#status === 200 && end.kind === "complete";
-    if (!isWhole || !this.#context.jobs.finish(this.#jobId)) return [freeReading("file_downloaded", {})];
     const answers = [...this.#rows, ...this.#sums.values()];
-    return answers.length > 0 ? answers.map(readingOf) : [freeReading("file_downloaded", {})];
+    const isCounted = isWhole && answers.length > 0 && this.#context.jobs.claim(this.#jobId);
+    return isCounted ? answers.map(readingOf) : [freeReading("file_downloaded", {})];
   }
 
   #line(): JsonScan {

@@ -1,7 +1,7 @@
 /**
  * Reads batches of the Gemini API (reference/model-usage.md sections 5.9.4 and 6.1 nos. 10 and 11): the POST names a
  * batch, each GET of it shows its state, and in the end its answers, or the file that they are in, one to a line. The
- * answers of a batch that a POST here began are counted once, where they are first seen. Wire form from the types of
+ * answers of a batch are counted once, where they are first seen, whoever began it. Wire form from the types of
  * @google/genai 3.1.0 (BatchJobDestination); the file's lines are `{"key","response"}`.
  */
 
@@ -135,13 +135,12 @@ class BatchProtocol implements ModelProtocol {
     const isWhole = body.isDocumentWhole && body.transport !== "undecodable";
     const request = { ...this.request, model: this.request.model ?? this.model };
     const free = { requestModel: request.model, responseId: name, streamed: false };
-    if (this.role === "start" && name !== null && isWhole) context.jobs.start(name);
     if (this.role === "start") return [freeReading("response_pending", free)];
-    if (name === null || !this.isDone || !isWhole || !context.jobs.finish(name)) return [freeReading("response_fetched", free)];
-    if (this.file !== null) context.jobs.start(this.file);
+    if (name === null || !this.isDone || !isWhole) return [freeReading("response_fetched", free)];
     const inResponse = this.inResponse.readings(request, name);
     const readings = inResponse.length > 0 ? inResponse : this.inMetadata.readings(request, name);
-    return readings.length > 0 ? readings : [freeReading(this.file === null ? "operation_failed" : "response_pending", free)];
+    if (readings.length === 0) return [freeReading(this.file === null ? "operation_failed" : "response_pending", free)];
+    return context.jobs.claim(name) ? readings : [freeReading("response_fetched", free)];
   }
 }
 
@@ -182,9 +181,9 @@ class BatchFileReader implements Reader {
 
   /** A download that was cut off is made again: the whole one counts. */
   end(end: ReadEnd): readonly Reading[] {
-    const isWhole = this.status === 200 && end.kind === "complete";
-    if (!isWhole || !this.context.jobs.finish(this.file)) return [freeReading("file_downloaded", {})];
-    return this.rows.readings(NO_REQUEST, this.file);
+    const readings = this.rows.readings(NO_REQUEST, this.file);
+    const isCounted = this.status === 200 && end.kind === "complete" && readings.length > 0 && this.context.jobs.claim(this.file);
+    return isCounted ? readings : [freeReading("file_downloaded", {})];
   }
 
   private line(): JsonScan {

@@ -9,7 +9,7 @@ import type { Reader, ReaderContext, Reading } from "../../handler.ts";
 import { createBatchLinesReader } from "./batch-lines.ts";
 import type { BatchAnswer, BatchFormat } from "./batch-lines.ts";
 import { createBodyReader } from "./body-reader.ts";
-import type { BodyEnd, ModelProtocol } from "./body-reader.ts";
+import type { ModelProtocol } from "./body-reader.ts";
 import { asObject, textOf } from "./json-values.ts";
 import { chatTraits, responsesTraits } from "./openai-dialect.ts";
 import type { OpenAiDialect } from "./openai-dialect.ts";
@@ -18,8 +18,8 @@ import { freeReading } from "./reading.ts";
 import { hasCount } from "./snapshot.ts";
 
 /** The reader of a POST that begins a batch (`start`), or of an exchange that shows one (`fetch`). */
-export function createOpenAiBatchReader(context: ReaderContext, role: "start" | "fetch"): Reader {
-  return createBodyReader(new BatchProtocol(context, role), undefined);
+export function createOpenAiBatchReader(role: "start" | "fetch"): Reader {
+  return createBodyReader(new BatchProtocol(role), undefined);
 }
 
 /** The reader of a file's content, which may be a batch's answers. */
@@ -27,37 +27,27 @@ export function createOpenAiBatchFileReader(context: ReaderContext, fileId: stri
   return createBatchLinesReader(context, fileId, formatOf(dialect));
 }
 
-const JSON_PATHS: readonly JsonPath[] = [["id"], ["output_file_id"]];
+const JSON_PATHS: readonly JsonPath[] = [["id"]];
 
 class BatchProtocol implements ModelProtocol {
   readonly jsonPaths = JSON_PATHS;
-  private readonly context: ReaderContext;
   private readonly role: "start" | "fetch";
   private id: string | null = null;
-  private file: string | null = null;
 
-  constructor(context: ReaderContext, role: "start" | "fetch") {
-    this.context = context;
+  constructor(role: "start" | "fetch") {
     this.role = role;
   }
 
-  jsonValue(path: JsonPath, value: unknown): void {
-    if (path[0] === "id") this.id = textOf(value) ?? this.id;
-    else this.file = textOf(value) ?? this.file;
+  jsonValue(_path: JsonPath, value: unknown): void {
+    this.id = textOf(value) ?? this.id;
   }
 
   event(): void {
     // A batch is one JSON document: there is nothing to read in an event.
   }
 
-  /** The file takes the place of the batch when it is first named: a batch that expires or is cancelled may have one too. */
-  conclude(body: BodyEnd): readonly Reading[] {
-    const { id, file, context, role } = this;
-    if (id !== null && body.isDocumentWhole) {
-      if (role === "start") context.jobs.start(id);
-      if (file !== null && context.jobs.finish(id)) context.jobs.start(file);
-    }
-    return [freeReading(role === "start" ? "response_pending" : "response_fetched", { responseId: id, streamed: false })];
+  conclude(): readonly Reading[] {
+    return [freeReading(this.role === "start" ? "response_pending" : "response_fetched", { responseId: this.id, streamed: false })];
   }
 }
 

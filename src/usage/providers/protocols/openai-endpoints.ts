@@ -88,7 +88,7 @@ const POSTS: readonly PostEndpoint[] = [
   { suffix: "/audio/transcriptions", api: "audio", operation: "transcription", isBillable: true, reader: transcription },
   { suffix: "/audio/translations", api: "audio", operation: "transcription", isBillable: true, reader: transcription },
   { suffix: "/audio/speech", api: "audio", operation: "speech", isBillable: true, reader: (exchange, _context, dialect) => createSpeechReader(exchange, dialect) },
-  { suffix: "/batches", api: "batches", operation: "batch", isBillable: false, reader: (_exchange, context) => createOpenAiBatchReader(context, "start") },
+  { suffix: "/batches", api: "batches", operation: "batch", isBillable: false, reader: () => createOpenAiBatchReader("start") },
   { suffix: "/videos", api: "videos", operation: "video", isBillable: true, reader: job("video", "start") },
   { suffix: "/videos/edits", api: "videos", operation: "video", isBillable: true, reader: job("video", "start") },
   // The job tells the length of the whole, and an extension is paid for what it adds.
@@ -145,7 +145,7 @@ function findJob(method: string, path: string): Endpoint | undefined {
 
 /** GETs of a batch, and of a file that may be a batch's answers. */
 function findBatch(path: string, parent: string, last: string): Endpoint | undefined {
-  if (parent === "batches") return { api: "batches", operation: "batch", isBillable: false, reader: (_exchange, context) => createOpenAiBatchReader(context, "fetch") };
+  if (parent === "batches") return { api: "batches", operation: "batch", isBillable: false, reader: () => createOpenAiBatchReader("fetch") };
   if (last !== "content" || !isBelow(path.slice(0, -"/content".length), "/files")) return undefined;
   return { api: "files", operation: "file", isBillable: false, reader: (_exchange, context, dialect) => createOpenAiBatchFileReader(context, parent, dialect) };
 }
