@@ -10,6 +10,9 @@ import { seeded } from "../support/seeded.ts";
 import { openStage, settled, type Stage } from "../support/stage.ts";
 import { until } from "../support/until.ts";
 
+/** SQLite's own, which it may write when it opens the file. */
+const HEADER_BYTES = 100;
+
 /** Nothing is taken, so that what is damaged holds usage that nobody has yet. */
 let isAway = true;
 let stage: Stage;
@@ -65,15 +68,18 @@ describe("a damaged ledger", () => {
   it.each(SEEN)("that %s is set aside under a name that the log tells, and the loss is a delivered record", async (_, damage) => {
     await leaveEvents();
     await damage(database);
+    const bytes = await readFile(database);
     isAway = false;
     const program = await stage.start();
     expect(await call(program, "after")).toBe(200);
     const thread = (event: Record<string, unknown>): unknown => (typeof event["data"] === "object" && event["data"] !== null && "thread_id" in event["data"] ? event["data"].thread_id : undefined);
     await until(() => stage.receiver.events().some((event) => thread(event) === "after"), "the event of a call after the damage");
-    const aside = (await readdir(stage.dataDir)).filter((name) => /^tallyman\.db\..*damaged|^tallyman\.damaged/.test(name));
-    expect(aside.length).toBeGreaterThan(0);
-    expect(program.stderr).toContain(aside[0]);
-    await until(() => stage.receiver.events().some(({ type }) => String(type).includes("gap")), "the record of the gap");
+    const aside = (await readdir(stage.dataDir)).find((name) => /^tallyman\.db\.damaged-\w+$/.test(name)) ?? "";
+    expect(program.stderr).toContain(join(stage.dataDir, aside));
+    expect((await readFile(join(stage.dataDir, aside))).subarray(HEADER_BYTES)).toEqual(bytes.subarray(HEADER_BYTES));
+    const gaps = (): unknown[] => stage.receiver.events().filter(({ type }) => type === "usage.gap.v1").map(({ data }) => data);
+    await until(() => gaps().length > 0, "the record of the gap");
+    expect(gaps()).toMatchObject([{ kind: "database_damaged", count: 1 }]);
     expect(await program.stop()).toBe(0);
   });
 
