@@ -49,6 +49,8 @@ const STALL_WATCH_MS = 900;
 const STALL_SAMPLE_MS = 40;
 /** Work that outlives the responses (commits, collections) is part of their cost. */
 const SETTLE_MS = 60;
+const MAX_WARM_UP_MS = 20_000;
+const WARM_UP_STEP_MS = 200;
 /** Round 0 warms up and is not counted. A run that fails is a failure of that contestant, not the end of the bench. */
 export async function measureRounds(
   plan: Plan,
@@ -62,13 +64,14 @@ export async function measureRounds(
   for (let round = 0; round <= plan.rounds; round++) {
     const isWarmUp = round === 0;
     for (const workload of plan.workloads) {
-      if (isWarmUp && workload.warmUpMs === 0) continue;
+      if (isWarmUp && workload.warmUpUnits === 0) continue;
       progress(isWarmUp ? `warm-up: ${workload.title}` : `round ${round} of ${plan.rounds}: ${workload.title}`);
       for (const { subject, routeTo, pid } of subjects) {
         if (isWarmUp && pid === undefined) continue;
         try {
-          const sample = await measure(workload, routeTo(meteredHostOf(workload)), pid, isWarmUp ? workload.warmUpMs : plan.runMs);
-          if (!isWarmUp) samples.push({ round, subject, workload: workload.id, ...sample });
+          const route = routeTo(meteredHostOf(workload));
+          if (isWarmUp) await warm(workload, route);
+          else samples.push({ round, subject, workload: workload.id, ...(await measure(workload, route, pid, plan.runMs)) });
         } catch (error) {
           failures.push({ subject, workload: workload.id, message: messageOf(error) });
         }
@@ -80,6 +83,17 @@ export async function measureRounds(
 
 function asSubject({ contestant, routeTo, pid }: Running): { readonly subject: Subject; readonly routeTo: (meteredHost: string) => Route; readonly pid: number } {
   return { subject: contestant.id, routeTo, pid };
+}
+
+/** Runs until enough has passed, or it takes too long. */
+async function warm(workload: Workload, route: Route): Promise<void> {
+  const load = await prepareLoad(workload, route);
+  const until = performance.now() + MAX_WARM_UP_MS;
+  try {
+    for (let units = 0; units < workload.warmUpUnits && performance.now() < until; ) units += (await load.run(WARM_UP_STEP_MS)).units;
+  } finally {
+    load.close();
+  }
 }
 
 async function measure(workload: Workload, route: Route, pid: number | undefined, runMs: number): Promise<Omit<Sample, "round" | "subject" | "workload">> {
