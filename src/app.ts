@@ -143,7 +143,7 @@ async function join(parts: Parts): Promise<App> {
 
   const drainRequested = Promise.withResolvers<DrainReport>();
   const drain = createDrain({ state, counters, delivery, timeoutMs: settings.drainTimeoutMs });
-  const admin = options.hasAdmin === false ? undefined : buildAdmin(parts, { counters, metrics, tracker, feed, delivery, drain, drainRequested, now });
+  const admin = options.hasAdmin === false ? undefined : buildAdmin(parts, { counters, metrics, tracker, feed, delivery, state, drain, drainRequested, now });
   if (admin !== undefined) undo.push(() => admin.close());
   const listening = await admin?.listen();
   ports.admin = listening?.port ?? 0;

@@ -3,18 +3,23 @@
 import { createAdminServer, type AdminServer } from "../admin/server.ts";
 import type { DurableStore } from "../store/client.ts";
 import type { Deliveries } from "../usage/index.ts";
-import type { DrainReport } from "./drain.ts";
+import type { Refusal } from "../flow/flow.ts";
+import { DRAINING, type DrainReport } from "./drain.ts";
+import { fullness } from "./gate.ts";
 import type { MeterParts, Parts } from "./parts.ts";
 
 export interface AdminParts extends Omit<MeterParts, "hasReceiver" | "tokenizer"> {
   readonly delivery: Deliveries | undefined;
+  readonly state: { readonly isDraining: boolean };
   readonly drain: (timeoutMs?: number) => Promise<DrainReport>;
   readonly drainRequested: PromiseWithResolvers<DrainReport>;
 }
 
-export function buildAdmin(parts: Parts, { counters, metrics, tracker, feed, delivery, drain, drainRequested }: AdminParts): AdminServer {
+export function buildAdmin(parts: Parts, { counters, metrics, tracker, feed, delivery, state, drain, drainRequested }: AdminParts): AdminServer {
   const { options, store, authority } = parts;
   const { settings, logger } = options;
+  const full = fullness(settings, store, counters, delivery !== undefined);
+  const refusing = (): Refusal | undefined => (state.isDraining ? DRAINING : full());
   return createAdminServer({
     host: settings.adminHost,
     port: settings.adminPort,
@@ -22,7 +27,7 @@ export function buildAdmin(parts: Parts, { counters, metrics, tracker, feed, del
     logger,
     sources: {
       health: () => ({ live: true }),
-      readiness: () => Promise.resolve(readiness(store, delivery)),
+      readiness: () => Promise.resolve(readiness(store, delivery, refusing())),
       counters: () => counters.snapshot(),
       caPem: authority.certificatePem,
       store,
@@ -39,8 +44,9 @@ export function buildAdmin(parts: Parts, { counters, metrics, tracker, feed, del
   });
 }
 
-/** Not ready: usage cannot be stored, or a sink refuses everything. Degraded but ready: a sink fails, and events wait on disk. */
-function readiness(store: DurableStore, delivery: Deliveries | undefined): { ready: boolean; reasons: readonly string[] } {
+/** Not ready: new metered requests are refused, usage cannot be stored, or a sink refuses everything. Degraded but ready: a sink fails, and events wait on disk. */
+function readiness(store: DurableStore, delivery: Deliveries | undefined, refusal: Refusal | undefined): { ready: boolean; reasons: readonly string[] } {
+  const taking = refusal === undefined ? [] : [`${refusal.code}: ${refusal.message}`];
   const storing = store.failure === undefined ? [] : [`usage cannot be written to TALLYMAN_DATA_DIR (${store.failure}); see the log`];
   const states = [...(delivery?.states() ?? [])];
   const failing = states.flatMap(([sink, { status, circuit, lastError = "unknown" }]) => {
@@ -48,5 +54,5 @@ function readiness(store: DurableStore, delivery: Deliveries | undefined): { rea
     if (status !== "retrying") return [];
     return [`the ${sink} receiver does not take events: ${lastError}${circuit === "open" ? "; tried every few minutes" : ""}`];
   });
-  return { ready: storing.length === 0 && !states.some(([, { status }]) => status === "paused"), reasons: [...storing, ...failing] };
+  return { ready: taking.length + storing.length === 0 && !states.some(([, { status }]) => status === "paused"), reasons: [...taking, ...storing, ...failing] };
 }

@@ -2,6 +2,7 @@
 
 import type { Logger } from "pino";
 
+import type { Settings } from "../config/settings.ts";
 import type { FlowGate, FlowHead, Refusal } from "../flow/flow.ts";
 import type { Counters } from "../usage/index.ts";
 import type { BillingGate, Parts } from "./parts.ts";
@@ -9,15 +10,27 @@ import type { BillingGate, Parts } from "./parts.ts";
 type GateParts = Pick<Parts, "options" | "hosts" | "recognize"> & { readonly store: Pick<Parts["store"], "isNearlyFull"> };
 
 export function buildGate({ options, hosts, recognize, store }: GateParts, counters: Pick<Counters, "snapshot">, hasReceiver: boolean): FlowGate {
-  const { queueFull, queueMaxEvents } = options.settings;
   const { billingGate } = options;
+  const full = fullness(options.settings, store, counters, hasReceiver);
   return {
     admit(head) {
       if (hosts.lookup(head.host, head.port) === undefined && recognize?.(head) === undefined) return undefined;
-      if (hasReceiver && queueFull === "block" && counters.snapshot().reports >= queueMaxEvents) return QUEUE_FULL;
-      if (queueFull === "block" && store.isNearlyFull) return DISK_FULL;
-      return billingGate === undefined ? undefined : askBillingGate(billingGate, head, options.logger);
+      return full() ?? (billingGate === undefined ? undefined : askBillingGate(billingGate, head, options.logger));
     },
+  };
+}
+
+/** Under `block`: what every new metered request is answered at the moment, if anything. */
+export function fullness(
+  { queueFull, queueMaxEvents }: Pick<Settings, "queueFull" | "queueMaxEvents">,
+  store: GateParts["store"],
+  counters: Pick<Counters, "snapshot">,
+  hasReceiver: boolean,
+): () => Refusal | undefined {
+  if (queueFull !== "block") return () => undefined;
+  return () => {
+    if (hasReceiver && counters.snapshot().reports >= queueMaxEvents) return QUEUE_FULL;
+    return store.isNearlyFull ? DISK_FULL : undefined;
   };
 }
 

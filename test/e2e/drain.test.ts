@@ -108,6 +108,9 @@ describe("a drain while the receiver is down", () => {
     await beginStream(stage, client);
     program.signal("SIGTERM");
     await until(() => program.stderr.includes("stopping"), "the drain to begin");
+    // Whoever sends traffic here is to send it elsewhere.
+    await until(async () => (await fetch(`${program.adminUrl}/readyz`)).status === 503, "readiness to end");
+    expect(await program.get("/readyz")).toMatchObject({ ready: false, reasons: expect.arrayContaining([expect.stringMatching(/^draining: /)]) });
     expect(await program.stop("SIGINT")).toBe(130);
     expect(await pending()).toMatchObject({ pid: program.pid, flows: 1, buffered: 0, reports: 1 });
   });

@@ -282,6 +282,7 @@ describe("a full outbox", () => {
     const refused = await client.call(CALLS.chat);
     expect([refused.status, refused.headers["x-tallyman-error"]]).toEqual([503, "queue_full"]);
     expect(JSON.parse(refused.text)).toMatchObject({ error: { type: "tallyman_error", code: "queue_full" } });
+    expect(await program.get("/readyz")).toMatchObject({ ready: false, reasons: expect.arrayContaining([expect.stringMatching(/^queue_full: /)]) });
     expect(stage.openai.exchanges).toHaveLength(before);
     const tunnel = await tunnelClient(program.proxyPort, "unmetered.example:443");
     tunnel.send("as before");
