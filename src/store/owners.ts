@@ -64,6 +64,8 @@ export function registerOwner(db: Database, options: OwnersOptions): Owners {
       AND NOT EXISTS (SELECT 1 FROM batches WHERE batches.owner = owners.id)
       AND NOT EXISTS (SELECT 1 FROM intents WHERE intents.owner = owners.id)`);
 
+  const dropCursors = db.prepare("DELETE FROM cursors WHERE owner NOT IN (SELECT id FROM owners)");
+
   const write = (ownerId: number | null, nowMs: number): number =>
     Number(insert.run(ownerId, self.pid, self.processStart, self.host, self.pidNamespace, nowMs).lastInsertRowid);
 
@@ -119,7 +121,8 @@ export function registerOwner(db: Database, options: OwnersOptions): Owners {
     beat(nowMs) {
       db.transaction(() => {
         if (refresh.run(nowMs, id).changes === 0) write(id, nowMs);
-        dropEmpty.run(id);
+        // An owner that comes back has nothing that waits before its next event: it begins without a cursor.
+        if (dropEmpty.run(id).changes > 0) dropCursors.run();
       }, "normal");
     },
     adopt(nowMs, monotonicMs) {

@@ -5,12 +5,12 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import type { MessagePort } from "node:worker_threads";
-import { openDatabase, toStoreError } from "./database.ts";
+import { openDatabase } from "./database.ts";
 import type { Database } from "./database.ts";
 import { createDeadLetterChanges } from "./dead-letters.ts";
 import type { DeadLetterChanges } from "./dead-letters.ts";
 import { createGapReports } from "./gap-reports.ts";
-import type { GapReports } from "./gap-reports.ts";
+import { endIfDamaged, errorMessage, startHeartbeat } from "./heartbeat.ts";
 import { createLedger } from "./ledger.ts";
 import type { Ledger } from "./ledger.ts";
 import { checkSchema, readDeploymentId } from "./migrations.ts";
@@ -18,19 +18,13 @@ import { runOutboxCall } from "./outbox-calls.ts";
 import { countAllPending, createOutbox } from "./outbox.ts";
 import type { Outbox } from "./outbox.ts";
 import { registerOwner } from "./owners.ts";
-import type { Owners } from "./owners.ts";
 import { ownIdentity } from "./process-identity.ts";
-import type { Answer, Call, ErrorMessage, FromWorker, GroupMessage, ToWorker, WorkerSetup } from "./protocol.ts";
+import type { Answer, Call, FromWorker, GroupMessage, ToWorker, WorkerSetup } from "./protocol.ts";
 import { createQueries } from "./queries.ts";
 import type { Queries } from "./queries.ts";
 import { registerSinks } from "./sink-bits.ts";
 import { openSound } from "./sound-database.ts";
 import { StoreError } from "./store-error.ts";
-
-const HEARTBEAT_MS = 1000;
-
-/** After a longer silence the machine was asleep: the others get one more beat before their own silence counts. */
-const ASLEEP_MS = 5000;
 
 /** Rows of one pruning transaction: about 5 ms. */
 const PRUNE_ROWS = 300;
@@ -239,47 +233,6 @@ async function prune(ledger: Ledger, beforeMs: number): Promise<Answer> {
   return { name: "pruned", removed };
 }
 
-interface HeartbeatParts {
-  readonly owners: Owners;
-  readonly gapReports: GapReports;
-  readonly isReplaced: () => boolean;
-  readonly send: (message: FromWorker) => void;
-}
-
-/** Beats every second, adopts whoever is gone and reports losses. Returns a function that ends it. */
-function startHeartbeat({ owners, gapReports, isReplaced, send }: HeartbeatParts): () => void {
-  let lastMs = performance.now();
-  const timer = setInterval(() => {
-    // Another process has set this file aside, or somebody has removed it: what is written here nobody will read.
-    if (isReplaced()) throw new StoreError("database_replaced", "The database is another file now.");
-    const monotonicMs = performance.now();
-    const wasAsleep = monotonicMs - lastMs > ASLEEP_MS;
-    lastMs = monotonicMs;
-    try {
-      owners.beat(Date.now());
-      if (!wasAsleep) {
-        const adoption = owners.adopt(Date.now(), monotonicMs);
-        if (adoption.owners > 0) send({ kind: "adopted", recovered: adoption.recovered });
-      }
-      if (gapReports.report(Date.now(), monotonicMs) > 0) send({ kind: "adopted", recovered: 0 });
-      send({ kind: "heartbeat", error: undefined });
-    } catch (error) {
-      endIfDamaged(error);
-      send({ kind: "heartbeat", error: errorMessage(error) });
-    }
-  }, HEARTBEAT_MS);
-  return () => clearInterval(timer);
-}
-
-/** A worker whose database is damaged ends; the next one sets that aside. Its message comes first. */
-function endIfDamaged(error: unknown): void {
-  const found = toStoreError(error);
-  if (found.code !== "not_a_database") return;
-  setImmediate(() => {
-    throw found;
-  });
-}
-
 function newestPosition(db: Database): number {
   const row = db.read(() => db.prepare("SELECT coalesce(max(position), 0) AS n FROM events").get());
   return Number(row?.["n"]);
@@ -287,9 +240,4 @@ function newestPosition(db: Database): number {
 
 function pause(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
-}
-
-function errorMessage(error: unknown): ErrorMessage {
-  const { code, message } = toStoreError(error);
-  return { code, message };
 }
