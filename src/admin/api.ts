@@ -4,7 +4,7 @@
  */
 
 import type { Store, StoredRecord } from "../store/store.ts";
-import type { Tracker, UsageTally } from "../usage/tracker.ts";
+import type { Tracker } from "../usage/tracker.ts";
 import type { FlowFeed } from "./flow-feed.ts";
 import { readEventQuery, readUsageQuery } from "./query.ts";
 
@@ -64,8 +64,9 @@ export function createApi(sources: AdminSources, now: () => number): ReadonlyMap
 }
 
 /** What is known without asking the ledger: the stages, and the totals since the start. */
-export function liveCounters(sources: Pick<AdminSources, "counters" | "tracker">): StageCounters & { readonly totals: UsageTally } {
-  return { ...sources.counters(), totals: sources.tracker.totals() };
+export function liveCounters(sources: Pick<AdminSources, "counters" | "tracker">): StageCounters & { readonly totals: object } {
+  const { meanLatencyMs, ...totals } = sources.tracker.totals();
+  return { ...sources.counters(), totals: { ...totals, mean_latency_ms: meanLatencyMs } };
 }
 
 async function usage(sources: AdminSources, parameters: URLSearchParams, nowMs: number): Promise<ApiAnswer> {

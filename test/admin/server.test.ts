@@ -184,7 +184,7 @@ describe("the API", () => {
       flows: 1,
       buffered: 0,
       reports: 2,
-      totals: { requests: 1, total_tokens: 15, cost: "0", unpriced: 1 },
+      totals: { requests: 1, total_tokens: 15, cost: "0", unpriced: 1, mean_latency_ms: expect.any(Number) },
       ledger: { pending: 2, records: 9, dead_letters: 1, gaps: { commit_timeout: 1 } },
     });
     expect(await read("/api/v1/budgets")).toEqual({ budgets: [] });
