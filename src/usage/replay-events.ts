@@ -27,7 +27,7 @@ export interface ReplayEventsOptions extends Omit<FlowOpeningOptions, "jobsFor">
 }
 
 /** How long the tokens of one answer may be counted. */
-const COUNTING_MS = 10_000;
+const COUNTING_MS = 30_000;
 
 /** The events of a record, in order. Rejects with RecordError when it cannot be parsed, or no meter knows its host. */
 export async function replayEvents(text: string, options: ReplayEventsOptions): Promise<readonly UsageEvent[]> {

@@ -11,7 +11,7 @@ import { anthropic } from "../../../src/usage/providers/anthropic.ts";
 import { openai } from "../../../src/usage/providers/openai.ts";
 import { createReplayJobs } from "../../../src/usage/replay.ts";
 
-const tokenizer = createTokenizer();
+const tokenizer = createTokenizer({ maxJobMs: 120_000 });
 const stuck = createTokenizer({ workerUrl: new URL("../../support/workers/tokenizer-that-hangs.ts", import.meta.url) });
 afterAll(() => Promise.all([tokenizer.close(), stuck.close()]));
 
@@ -29,7 +29,7 @@ interface Exchange {
 }
 
 /** Runs an exchange as the meter does. */
-async function run(estimates: Estimator, exchange: Exchange, waitMs = 20_000): Promise<Conclusion> {
+async function run(estimates: Estimator, exchange: Exchange, waitMs = 50_000): Promise<Conclusion> {
   const estimate = estimates.open();
   const reader = open(exchange);
   reader.requestData?.(Buffer.from(exchange.request));
