@@ -1,6 +1,7 @@
 /**
  * Groq's compound systems call several models in one response and say so in `usage_breakdown.models[]{model,usage}`
- * (reference/model-usage.md sections 2.1 and 5.14): each model is an event of its own.
+ * (reference/model-usage.md sections 2.1 and 5.14), in a stream inside `x_groq` (types of groq-sdk 1.6.0): each model is
+ * an event of its own.
  */
 
 import { totalsOf } from "../../categories.ts";

@@ -147,6 +147,7 @@ class ChatProtocol implements ModelProtocol {
       this.nestedUsage = merged(this.nestedUsage, groq["usage"]);
       this.hasError ||= isErrorValue(groq["error"]);
       this.forgetReported(groq["usage"]);
+      this.topLevel("usage_breakdown", groq["usage_breakdown"]);
     }
     for (const name of ["id", "model", "service_tier", "usage", "error", "usage_breakdown", "copilot_usage"]) {
       this.topLevel(name, chunk[name]);
