@@ -20,9 +20,10 @@ import { createFormRequest } from "./form-request.ts";
 import type { FormRequest } from "./form-request.ts";
 import { asObject, countOf, parseObject, textOf } from "./json-values.ts";
 import type { JsonObject } from "./json-values.ts";
-import { responsesTraits } from "./openai-dialect.ts";
+import { chatTraits, responsesTraits } from "./openai-dialect.ts";
 import type { OpenAiDialect } from "./openai-dialect.ts";
 import { mapTranscriptionUsage } from "./openai-realtime-usage.ts";
+import { mapChatUsage } from "./openai-usage.ts";
 import { freeReading, measuredReading } from "./reading.ts";
 
 /** The reader of one POST to an endpoint that makes text of audio. */
@@ -98,12 +99,13 @@ class TranscriptionProtocol implements ModelProtocol {
   event({ data }: SseEvent): void {
     if (this.isDone) return;
     addDeltaText(this.text, data, DELTA_MEMBERS);
-    if (data.includes("transcript.text.delta")) this.hasBegun = true;
-    if (!data.includes('"transcript.text.done"') && !data.includes('"error"')) return;
+    if (data.includes(".text.delta")) this.hasBegun = true;
+    if (!LAST_EVENTS.some((type) => data.includes(`"${type}"`)) && !data.includes('"error"')) return;
     const event = parseObject(data);
-    this.isDone = event?.["type"] === "transcript.text.done";
+    this.isDone = LAST_EVENTS.some((type) => event?.["type"] === type);
     this.hasError ||= event?.["type"] === "error" || asObject(event?.["error"]) !== undefined;
     this.usage = asObject(event?.["usage"]) ?? this.usage;
+    this.model = textOf(event?.["model"]) ?? this.model;
   }
 
   plainText(chunk: Uint8Array): void {
@@ -125,14 +127,14 @@ class TranscriptionProtocol implements ModelProtocol {
 
   private measured(streamed: boolean, isWhole: boolean, response: ResponseHead | undefined): Reading {
     const { usage, context } = this;
-    const reported = usage === undefined ? undefined : mapTranscriptionUsage(usage, responsesTraits(this.dialect))?.usage;
+    const reported = usage === undefined ? undefined : this.map(usage);
     const told = reported ?? (this.duration === undefined ? undefined : { audio_seconds_in: this.duration });
     const uploaded = told === undefined && context.isEstimateAllowed ? this.uploaded() : undefined;
     const reading = measuredReading({
       request: this.request.facts(),
       responseModel: this.model,
       responseId: null,
-      serviceTier: null,
+      serviceTier: textOf(usage?.["service_tier"]) ?? null,
       streamed,
       isWhole,
       reported: told ?? uploaded,
@@ -141,6 +143,12 @@ class TranscriptionProtocol implements ModelProtocol {
       anomalies: [...(told === undefined && uploaded !== undefined ? ["usage_missing"] : []), ...(isWhole ? [] : [this.hasError ? "error_after_200" : "stream_truncated"])],
     });
     return uploaded === undefined ? reading : { ...reading, source: "estimate" };
+  }
+
+  /** Mistral's usage is that of its chat, the seconds of the recording in it (types of @mistralai/mistralai 2.7.0). */
+  private map(usage: JsonObject): ModelUsage | undefined {
+    const isChat = countOf(usage["prompt_tokens"]) !== undefined;
+    return isChat ? mapChatUsage(usage, chatTraits(this.dialect, this.model)).usage : mapTranscriptionUsage(usage, responsesTraits(this.dialect))?.usage;
   }
 
   /** Without any report: the recording's length, and what was written of it where the model is paid by the token. */
@@ -154,3 +162,6 @@ class TranscriptionProtocol implements ModelProtocol {
 }
 
 const DELTA_MEMBERS = ['delta":'] as const;
+
+/** OpenAI's and Mistral's. */
+const LAST_EVENTS = ["transcript.text.done", "transcription.done"] as const;
