@@ -1,34 +1,11 @@
 /**
  * Finds values at given paths in one JSON document that arrives as bytes, without building the document. Only wanted
- * values are held (bounded) and given to JSON.parse; the rest is stepped over by a state machine that knows strings,
- * escapes and nesting, so memory does not depend on the size of the body. Does not know what a value means, nor
- * newline-delimited JSON.
- *
- * Containers on the way to a wanted path are read strictly. Inside a value that is stepped over only quotes, escapes
- * and the number of brackets are looked at: a fault in there is not noticed.
+ * values are held (bounded) and given to JSON.parse; the rest is stepped over (json-machine.ts). Does not know what a value
+ * means, nor newline-delimited JSON.
  */
 
-import {
-  BACKSLASH,
-  BOM,
-  BRACE_BIT,
-  BYTE_CLASS,
-  CLOSE_BRACE,
-  CLOSE_BRACKET,
-  COLON,
-  COMMA,
-  endsInEscape,
-  hasBackslash,
-  NEAR_BYTES,
-  OPEN_BRACE,
-  OPEN_BRACKET,
-  parseJson,
-  QUOTE,
-  SCALAR_CLASS,
-  skipNumbers,
-  SPACE_CLASS,
-  STRUCTURE,
-} from "./json-bytes.ts";
+import { hasBackslash, OPEN_BRACE, OPEN_BRACKET, parseJson, QUOTE, SCALAR_CLASS, BYTE_CLASS } from "./json-bytes.ts";
+import { BROKEN, DONE, IN_SCALAR, IN_STRING, JsonMachine } from "./json-machine.ts";
 import { compilePaths, leadsOn, nodeOfBytes, nodeOfText } from "./json-path.ts";
 import type { JsonPath, PathNode } from "./json-path.ts";
 
@@ -80,43 +57,18 @@ const MAX_KEY_BYTES = 256;
 
 const FIRST_CAPTURE_BYTES = 1024;
 
-// What is expected next, or what is being read. Numbers, as they are compared for every token.
-const EXPECT_VALUE = 0;
-const EXPECT_VALUE_OR_CLOSE = 1;
-const EXPECT_KEY = 2;
-const EXPECT_KEY_OR_CLOSE = 3;
-const EXPECT_COLON = 4;
-const EXPECT_COMMA_OR_CLOSE = 5;
-const IN_KEY = 6;
-const IN_STRING = 7;
-const IN_CONTAINER = 8;
-const IN_SCALAR = 9;
-const DONE = 10;
-const BROKEN = 11;
-
-class Scanner implements JsonScan {
+class Scanner extends JsonMachine implements JsonScan {
   private readonly onValue: (path: JsonPath, value: unknown) => void;
   private readonly onOversize: ((path: JsonPath) => void) | undefined;
   private readonly onMember: (() => void) | undefined;
   private readonly maxValueBytes: number;
 
-  private state = EXPECT_VALUE;
-  /** Bytes of the byte order mark seen; its length once the document began. */
-  private bomBytes = 0;
   /** Open containers on the way to a wanted path, outermost first: no more than the longest path has steps. */
   private readonly nodes: PathNode[] = [];
-  private readonly isObject: boolean[] = [];
   /** Where the coming value stands; undefined: no path leads there. */
   private valueNode: PathNode | undefined;
-  /** Brackets open inside the value that is stepped over. */
-  private depth = 0;
-  /** Inside IN_CONTAINER: a string is open. */
-  private isInString = false;
-  /** The last byte was a backslash that escapes the next one. */
-  private isEscaped = false;
-
   /** A key that is split over chunks; more than MAX_KEY_BYTES means that it was too long to be held. */
-  private key: Buffer | undefined;
+  private heldKey: Buffer | undefined;
   private keyBytes = 0;
 
   /** The value being captured, and where it starts (or goes on) in the current chunk. */
@@ -127,6 +79,7 @@ class Scanner implements JsonScan {
   private capturedBytes = 0;
 
   constructor(options: JsonScanOptions) {
+    super();
     this.onValue = options.onValue;
     this.onOversize = options.onOversize;
     this.onMember = options.onMember;
@@ -140,11 +93,9 @@ class Scanner implements JsonScan {
 
   push(chunk: Uint8Array): void {
     const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-    const length = bytes.length;
-    let at = this.bomBytes < BOM.length ? this.skipBom(bytes) : 0;
     this.captureFrom = 0;
-    while (at < length) at = this.step(bytes, at);
-    if (this.capturing !== undefined) this.keepCaptured(bytes, length);
+    this.run(bytes);
+    if (this.capturing !== undefined) this.keepCaptured(bytes, bytes.length);
   }
 
   end(): boolean {
@@ -159,92 +110,29 @@ class Scanner implements JsonScan {
     return false;
   }
 
-  /** Reads one token, or what the chunk has of it. Returns the index after it. */
-  private step(bytes: Buffer, at: number): number {
-    switch (this.state) {
-      case IN_KEY:
-        return this.readKey(bytes, at);
-      case IN_STRING:
-        return this.readString(bytes, at);
-      case IN_CONTAINER:
-        return this.readContainer(bytes, at);
-      case IN_SCALAR:
-        return this.readScalar(bytes, at);
-      case BROKEN:
-        return bytes.length;
-      default:
-        return this.readStructure(bytes, at);
-    }
+  protected nextElement(): void {
+    this.valueNode = this.nodes[this.nodes.length - 1]?.other;
   }
 
-  private readStructure(bytes: Buffer, at: number): number {
-    const byte = bytes[at] as number;
-    if (BYTE_CLASS[byte] === SPACE_CLASS) return at + 1;
-    switch (this.state) {
-      case EXPECT_VALUE_OR_CLOSE:
-        return byte === CLOSE_BRACKET ? this.close(bytes, at) : this.beginValue(bytes, at);
-      case EXPECT_VALUE:
-        return this.beginValue(bytes, at);
-      case EXPECT_KEY_OR_CLOSE:
-        return byte === CLOSE_BRACE ? this.close(bytes, at) : this.beginKey(bytes, at);
-      case EXPECT_KEY:
-        return this.beginKey(bytes, at);
-      case EXPECT_COLON:
-        if (byte !== COLON) return this.fail(bytes);
-        this.state = EXPECT_VALUE;
-        return at + 1;
-      case EXPECT_COMMA_OR_CLOSE:
-        return byte === COMMA ? this.nextMember(at) : this.close(bytes, at);
-      default:
-        return this.fail(bytes);
-    }
-  }
-
-  private nextMember(at: number): number {
-    const top = this.nodes.length - 1;
-    if (this.isObject[top] === true) this.state = EXPECT_KEY;
-    else {
-      this.valueNode = this.nodes[top]?.other;
-      this.state = EXPECT_VALUE;
-    }
-    return at + 1;
-  }
-
-  private close(bytes: Buffer, at: number): number {
-    const closing = this.isObject.at(-1) === true ? CLOSE_BRACE : CLOSE_BRACKET;
-    if (bytes[at] !== closing) return this.fail(bytes);
+  protected leave(): void {
     this.nodes.pop();
-    this.isObject.pop();
-    this.state = this.nodes.length === 0 ? DONE : EXPECT_COMMA_OR_CLOSE;
-    if (this.nodes.length === 1) this.endMember();
-    return at + 1;
   }
 
-  private beginKey(bytes: Buffer, at: number): number {
-    if (bytes[at] !== QUOTE) return this.fail(bytes);
+  protected beginKey(): void {
     this.keyBytes = 0;
-    this.state = IN_KEY;
-    return at + 1;
   }
 
-  private readKey(bytes: Buffer, from: number): number {
-    const after = this.stringEnd(bytes, from);
-    const isOver = after !== -1;
-    const to = isOver ? after - 1 : bytes.length;
+  protected key(bytes: Buffer, from: number, to: number, isOver: boolean): void {
     if (isOver && this.keyBytes === 0) this.valueNode = this.nodeOfKey(bytes, from, to);
     else this.keepKey(bytes, from, to);
-    if (!isOver) return bytes.length;
-    if (this.keyBytes > 0) this.valueNode = this.nodeOfKey(this.key ?? bytes, 0, this.keyBytes);
-    // A key that is no string in JSON has broken the scan.
-    if (this.state === IN_KEY) this.state = EXPECT_COLON;
-    return after;
+    if (isOver && this.keyBytes > 0) this.valueNode = this.nodeOfKey(this.heldKey ?? bytes, 0, this.keyBytes);
   }
 
   private keepKey(bytes: Buffer, from: number, to: number): void {
     const length = this.keyBytes + to - from;
     if (length <= MAX_KEY_BYTES) {
-      this.key ??= Buffer.allocUnsafeSlow(MAX_KEY_BYTES);
-      bytes.copy(this.key, this.keyBytes, from, to);
+      this.heldKey ??= Buffer.allocUnsafeSlow(MAX_KEY_BYTES);
+      bytes.copy(this.heldKey, this.keyBytes, from, to);
     }
     this.keyBytes = length;
   }
@@ -265,7 +153,7 @@ class Scanner implements JsonScan {
     return typeof text === "string" ? nodeOfText(node, text) : undefined;
   }
 
-  private beginValue(bytes: Buffer, at: number): number {
+  protected beginValue(bytes: Buffer, at: number): number {
     const node = this.valueNode;
     const isWanted = node !== undefined && node.paths.length > 0;
     if (isWanted) this.beginCapture(node, at);
@@ -275,98 +163,33 @@ class Scanner implements JsonScan {
         this.state = IN_STRING;
         return at + 1;
       case OPEN_BRACE:
-        if (!isWanted && node !== undefined && leadsOn(node)) return this.enter(node, true, at);
+        if (!isWanted && node !== undefined && leadsOn(node)) return this.enterNode(node, true, at);
         break;
       case OPEN_BRACKET:
-        if (!isWanted && node?.other !== undefined) return this.enter(node, false, at);
+        if (!isWanted && node?.other !== undefined) return this.enterNode(node, false, at);
         break;
       default:
         if (BYTE_CLASS[byte] !== SCALAR_CLASS) return this.fail(bytes);
         this.state = IN_SCALAR;
         return at + 1;
     }
-    this.state = IN_CONTAINER;
-    this.depth = 1;
-    return at + 1;
+    return this.skip(at);
   }
 
-  private enter(node: PathNode, isObject: boolean, at: number): number {
+  private enterNode(node: PathNode, isObject: boolean, at: number): number {
     this.nodes.push(node);
-    this.isObject.push(isObject);
     this.valueNode = node.other;
-    this.state = isObject ? EXPECT_KEY_OR_CLOSE : EXPECT_VALUE_OR_CLOSE;
-    return at + 1;
+    return this.enter(isObject, at);
   }
 
-  private readString(bytes: Buffer, from: number): number {
+  protected readString(bytes: Buffer, from: number): number {
     const after = this.stringEnd(bytes, from);
     return after === -1 ? bytes.length : this.endValue(bytes, after);
   }
 
-  private readScalar(bytes: Buffer, from: number): number {
-    let at = from;
-    while (at < bytes.length && BYTE_CLASS[bytes[at] as number] === SCALAR_CLASS) at++;
+  protected readScalar(bytes: Buffer, from: number): number {
+    const at = this.scalarEnd(bytes, from);
     return at === bytes.length ? at : this.endValue(bytes, at);
-  }
-
-  /** The hot loop: only quotes and brackets matter. */
-  private readContainer(bytes: Buffer, from: number): number {
-    const length = bytes.length;
-    let at = from;
-    if (this.isInString) {
-      at = this.stringEnd(bytes, at);
-      if (at === -1) return length;
-      this.isInString = false;
-    }
-    let depth = this.depth;
-    while (at < length) {
-      const byte = bytes[at++] as number;
-      if (byte === QUOTE) {
-        at = this.stringEnd(bytes, at);
-        if (at === -1) {
-          this.isInString = true;
-          this.depth = depth;
-          return length;
-        }
-      } else if (byte === COMMA) {
-        at = skipNumbers(bytes, at);
-      } else if (STRUCTURE[byte] !== 0) {
-        if ((byte | BRACE_BIT) === OPEN_BRACE) depth++;
-        else if (--depth === 0) return this.endValue(bytes, at);
-      }
-    }
-    this.depth = depth;
-    return length;
-  }
-
-  /** The index after the quote that ends the open string, or -1 when the string goes on in the next chunk. */
-  private stringEnd(bytes: Buffer, from: number): number {
-    const length = bytes.length;
-    let at = from;
-    if (this.isEscaped && at < length) {
-      this.isEscaped = false;
-      at++;
-    }
-    for (;;) {
-      const near = Math.min(at + NEAR_BYTES, length);
-      while (at < near) {
-        const byte = bytes[at++] as number;
-        if (byte === QUOTE) return at;
-        if (byte === BACKSLASH && at++ === length) {
-          this.isEscaped = true;
-          return -1;
-        }
-      }
-      if (at >= length) return -1;
-      const quote = bytes.indexOf(QUOTE, at);
-      const isEscape = endsInEscape(bytes, at, quote === -1 ? length : quote);
-      if (quote === -1) {
-        this.isEscaped = isEscape;
-        return -1;
-      }
-      if (!isEscape) return quote + 1;
-      at = quote + 1;
-    }
   }
 
   private beginCapture(node: PathNode, at: number): void {
@@ -397,12 +220,9 @@ class Scanner implements JsonScan {
     for (const path of node.paths) this.tell(() => onOversize(path));
   }
 
-  /** A value is over; `to` is the index after it. */
-  private endValue(bytes: Buffer, to: number): number {
-    this.state = this.nodes.length === 0 ? DONE : EXPECT_COMMA_OR_CLOSE;
+  protected valueEnded(bytes: Buffer, to: number): void {
     if (this.capturing !== undefined) this.endCapture(bytes, to);
     if (this.nodes.length === 1) this.endMember();
-    return to;
   }
 
   /** A member of the outermost container is over. Its value may have broken the scan. */
@@ -448,24 +268,9 @@ class Scanner implements JsonScan {
     }
   }
 
-  /** A byte order mark may come first (split as anything else); RFC 8259 section 8.1 lets a reader ignore it. */
-  private skipBom(bytes: Buffer): number {
-    let at = 0;
-    while (at < bytes.length && bytes[at] === BOM[this.bomBytes]) {
-      at++;
-      if (++this.bomBytes === BOM.length) return at;
-    }
-    if (at === bytes.length) return at;
-    if (this.bomBytes > 0) this.state = BROKEN;
-    this.bomBytes = BOM.length;
-    return at;
-  }
-
-  /** Ends the scan. Returns the index that ends the chunk. */
-  private fail(bytes: Buffer): number {
-    this.state = BROKEN;
+  protected override fail(bytes: Buffer): number {
     this.capturing = undefined;
     this.captured = undefined;
-    return bytes.length;
+    return super.fail(bytes);
   }
 }

@@ -1,32 +1,11 @@
 /**
  * Walks one JSON document that arrives as bytes and tells a visitor of the containers, keys and short scalars on its
- * way, without building the document. The visitor says which containers are entered; the rest is stepped over by a
- * state machine, so memory does not depend on the size of the body. json-scan.ts captures values; this one counts.
- *
- * Entered containers are read strictly. Inside one that is stepped over only quotes, escapes and the number of
- * brackets are looked at: a fault in there is not noticed.
+ * way, without building the document. The visitor says which containers are entered; the rest is stepped over
+ * (json-machine.ts). json-scan.ts captures values; this one counts.
  */
 
-import {
-  BACKSLASH,
-  BOM,
-  BRACE_BIT,
-  BYTE_CLASS,
-  CLOSE_BRACE,
-  CLOSE_BRACKET,
-  COLON,
-  COMMA,
-  endsInEscape,
-  NEAR_BYTES,
-  OPEN_BRACE,
-  OPEN_BRACKET,
-  parseJson,
-  QUOTE,
-  SCALAR_CLASS,
-  skipNumbers,
-  SPACE_CLASS,
-  STRUCTURE,
-} from "./json-bytes.ts";
+import { BYTE_CLASS, OPEN_BRACE, OPEN_BRACKET, parseJson, QUOTE, SCALAR_CLASS } from "./json-bytes.ts";
+import { BROKEN, DONE, IN_SCALAR, IN_STRING, JsonMachine } from "./json-machine.ts";
 
 /** Is told what comes, in document order. What it throws leaves `push`, and the walk is broken from there. */
 export interface JsonVisitor {
@@ -57,45 +36,24 @@ export function createJsonWalk(visitor: JsonVisitor): JsonWalk {
   return new Walker(visitor);
 }
 
-const EXPECT_VALUE = 0;
-const EXPECT_VALUE_OR_CLOSE = 1;
-const EXPECT_KEY = 2;
-const EXPECT_KEY_OR_CLOSE = 3;
-const EXPECT_COLON = 4;
-const EXPECT_COMMA_OR_CLOSE = 5;
-const IN_KEY = 6;
-const IN_STRING = 7;
-const IN_CONTAINER = 8;
-const IN_SCALAR = 9;
-const DONE = 10;
-const BROKEN = 11;
-
 const NO_BYTES = Buffer.alloc(0);
 
-class Walker implements JsonWalk {
+class Walker extends JsonMachine implements JsonWalk {
   private readonly visitor: JsonVisitor;
-  private state = EXPECT_VALUE;
-  private bomBytes = 0;
-  /** Entered containers, outermost first. */
-  private readonly isObject: boolean[] = [];
-  /** Brackets open inside the container that is stepped over. */
-  private depth = 0;
-  private isInString = false;
-  private isEscaped = false;
   /** What former chunks held of the key or scalar under way; `heldBytes` counts also what is not held. */
   private held: Buffer | undefined;
   private heldBytes = 0;
   private isWanted = false;
 
   constructor(visitor: JsonVisitor) {
+    super();
     this.visitor = visitor;
   }
 
   push(chunk: Uint8Array): void {
     const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-    let at = this.bomBytes < BOM.length ? this.skipBom(bytes) : 0;
     try {
-      while (at < bytes.length) at = this.step(bytes, at);
+      this.run(bytes);
     } catch (error) {
       this.state = BROKEN;
       throw error;
@@ -108,81 +66,26 @@ class Walker implements JsonWalk {
     return this.state === DONE;
   }
 
-  private step(bytes: Buffer, at: number): number {
-    switch (this.state) {
-      case IN_KEY:
-        return this.readKey(bytes, at);
-      case IN_STRING:
-        return this.readString(bytes, at);
-      case IN_CONTAINER:
-        return this.readContainer(bytes, at);
-      case IN_SCALAR:
-        return this.readScalar(bytes, at);
-      case BROKEN:
-        return bytes.length;
-      default:
-        return this.readStructure(bytes, at);
-    }
+  protected nextElement(): void {
+    // Elements are told apart by what comes of them.
   }
 
-  private readStructure(bytes: Buffer, at: number): number {
-    const byte = bytes[at] as number;
-    if (BYTE_CLASS[byte] === SPACE_CLASS) return at + 1;
-    switch (this.state) {
-      case EXPECT_VALUE_OR_CLOSE:
-        return byte === CLOSE_BRACKET ? this.close(bytes, at) : this.beginValue(bytes, at);
-      case EXPECT_VALUE:
-        return this.beginValue(bytes, at);
-      case EXPECT_KEY_OR_CLOSE:
-        return byte === CLOSE_BRACE ? this.close(bytes, at) : this.beginKey(bytes, at);
-      case EXPECT_KEY:
-        return this.beginKey(bytes, at);
-      case EXPECT_COLON:
-        if (byte !== COLON) return this.fail(bytes);
-        this.state = EXPECT_VALUE;
-        return at + 1;
-      case EXPECT_COMMA_OR_CLOSE:
-        if (byte !== COMMA) return this.close(bytes, at);
-        this.state = this.isObject.at(-1) === true ? EXPECT_KEY : EXPECT_VALUE;
-        return at + 1;
-      default:
-        return this.fail(bytes);
-    }
-  }
-
-  private close(bytes: Buffer, at: number): number {
-    if (bytes[at] !== (this.isObject.at(-1) === true ? CLOSE_BRACE : CLOSE_BRACKET)) return this.fail(bytes);
-    this.isObject.pop();
+  protected leave(): void {
     this.visitor.leave();
-    this.endValue();
-    return at + 1;
   }
 
-  private endValue(): void {
-    this.state = this.isObject.length === 0 ? DONE : EXPECT_COMMA_OR_CLOSE;
+  protected valueEnded(): void {
+    // A visitor was told of the value itself.
   }
 
-  private beginKey(bytes: Buffer, at: number): number {
-    if (bytes[at] !== QUOTE) return this.fail(bytes);
+  protected beginKey(): void {
     this.heldBytes = 0;
-    this.state = IN_KEY;
-    return at + 1;
   }
 
-  private readKey(bytes: Buffer, from: number): number {
-    const after = this.stringEnd(bytes, from);
-    if (after === -1) {
-      this.hold(bytes, from, bytes.length, MAX_KEY_BYTES);
-      return bytes.length;
-    }
-    const to = after - 1;
-    if (this.heldBytes === 0) this.tellKey(bytes, from, to);
-    else {
-      this.hold(bytes, from, to, MAX_KEY_BYTES);
-      this.tellKey(this.held ?? NO_BYTES, 0, this.heldBytes);
-    }
-    if (this.state === IN_KEY) this.state = EXPECT_COLON;
-    return after;
+  protected key(bytes: Buffer, from: number, to: number, isOver: boolean): void {
+    if (isOver && this.heldBytes === 0) return this.tellKey(bytes, from, to);
+    this.hold(bytes, from, to, MAX_KEY_BYTES);
+    if (isOver) this.tellKey(this.held ?? NO_BYTES, 0, this.heldBytes);
   }
 
   private tellKey(bytes: Buffer, from: number, to: number): void {
@@ -195,7 +98,7 @@ class Walker implements JsonWalk {
     });
   }
 
-  private beginValue(bytes: Buffer, at: number): number {
+  protected beginValue(bytes: Buffer, at: number): number {
     const byte = bytes[at] as number;
     if (byte === OPEN_BRACE || byte === OPEN_BRACKET) return this.beginContainer(byte === OPEN_BRACE, at);
     if (byte !== QUOTE && BYTE_CLASS[byte] !== SCALAR_CLASS) return this.fail(bytes);
@@ -206,25 +109,18 @@ class Walker implements JsonWalk {
   }
 
   private beginContainer(isObject: boolean, at: number): number {
-    if (this.visitor.enter(isObject)) {
-      this.isObject.push(isObject);
-      this.state = isObject ? EXPECT_KEY_OR_CLOSE : EXPECT_VALUE_OR_CLOSE;
-    } else {
-      this.state = IN_CONTAINER;
-      this.depth = 1;
-    }
-    return at + 1;
+    return this.visitor.enter(isObject) ? this.enter(isObject, at) : this.skip(at);
   }
 
-  private readString(bytes: Buffer, from: number): number {
+  protected readString(bytes: Buffer, from: number): number {
     const after = this.stringEnd(bytes, from);
     const to = after === -1 ? bytes.length : after - 1;
-    if (after !== -1) this.endString(bytes, from, to);
+    if (after !== -1) this.endString(bytes, from, to, after);
     else if (this.isWanted) this.hold(bytes, from, to, MAX_SCALAR_BYTES);
     return after === -1 ? bytes.length : after;
   }
 
-  private endString(bytes: Buffer, from: number, to: number): void {
+  private endString(bytes: Buffer, from: number, to: number, after: number): void {
     if (!this.isWanted) this.visitor.scalar(null);
     else {
       const text = this.heldText(bytes, from, to);
@@ -235,12 +131,11 @@ class Walker implements JsonWalk {
       }
       this.visitor.scalar(typeof value === "string" ? value : undefined);
     }
-    this.endValue();
+    this.endValue(bytes, after);
   }
 
-  private readScalar(bytes: Buffer, from: number): number {
-    let at = from;
-    while (at < bytes.length && BYTE_CLASS[bytes[at] as number] === SCALAR_CLASS) at++;
+  protected readScalar(bytes: Buffer, from: number): number {
+    const at = this.scalarEnd(bytes, from);
     if (at === bytes.length) this.hold(bytes, from, at, MAX_SCALAR_BYTES);
     else this.endScalar(bytes, from, at);
     return at;
@@ -255,7 +150,7 @@ class Walker implements JsonWalk {
       return;
     }
     this.visitor.scalar(this.isWanted && (typeof value === "number" || typeof value === "boolean") ? value : null);
-    this.endValue();
+    this.endValue(bytes, to);
   }
 
   /** undefined: it is too long. */
@@ -272,86 +167,5 @@ class Walker implements JsonWalk {
       bytes.copy(this.held, this.heldBytes, from, to);
     }
     this.heldBytes = length;
-  }
-
-  /** The hot loop: only quotes and brackets matter. */
-  private readContainer(bytes: Buffer, from: number): number {
-    const length = bytes.length;
-    let at = from;
-    if (this.isInString) {
-      at = this.stringEnd(bytes, at);
-      if (at === -1) return length;
-      this.isInString = false;
-    }
-    let depth = this.depth;
-    while (at < length) {
-      const byte = bytes[at++] as number;
-      if (byte === QUOTE) {
-        at = this.stringEnd(bytes, at);
-        if (at === -1) {
-          this.isInString = true;
-          this.depth = depth;
-          return length;
-        }
-      } else if (byte === COMMA) {
-        at = skipNumbers(bytes, at);
-      } else if (STRUCTURE[byte] !== 0) {
-        if ((byte | BRACE_BIT) === OPEN_BRACE) depth++;
-        else if (--depth === 0) {
-          this.endValue();
-          return at;
-        }
-      }
-    }
-    this.depth = depth;
-    return length;
-  }
-
-  /** The index after the quote that ends the open string, or -1 when the string goes on in the next chunk. */
-  private stringEnd(bytes: Buffer, from: number): number {
-    const length = bytes.length;
-    let at = from;
-    if (this.isEscaped && at < length) {
-      this.isEscaped = false;
-      at++;
-    }
-    for (;;) {
-      const near = Math.min(at + NEAR_BYTES, length);
-      while (at < near) {
-        const byte = bytes[at++] as number;
-        if (byte === QUOTE) return at;
-        if (byte === BACKSLASH && at++ === length) {
-          this.isEscaped = true;
-          return -1;
-        }
-      }
-      if (at >= length) return -1;
-      const quote = bytes.indexOf(QUOTE, at);
-      const isEscape = endsInEscape(bytes, at, quote === -1 ? length : quote);
-      if (quote === -1) {
-        this.isEscaped = isEscape;
-        return -1;
-      }
-      if (!isEscape) return quote + 1;
-      at = quote + 1;
-    }
-  }
-
-  /** A byte order mark may come first (RFC 8259 section 8.1 lets a reader ignore it). */
-  private skipBom(bytes: Buffer): number {
-    let at = 0;
-    while (at < bytes.length && bytes[at] === BOM[this.bomBytes]) {
-      at++;
-      if (++this.bomBytes === BOM.length) return at;
-    }
-    if (at === bytes.length) return at;
-    if (this.bomBytes > 0) this.state = BROKEN;
-    this.bomBytes = BOM.length;
-    return at;
-  }
-
-  private fail(bytes: Buffer): number {
-    this.state = BROKEN;
-    return bytes.length;
   }
 }
