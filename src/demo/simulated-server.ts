@@ -27,8 +27,8 @@ export interface SimulatedExchange {
   readonly responseBody: Buffer;
   /** True when the client went away, or a simulated cut came, before the answer was whole. */
   readonly closedEarly: boolean;
-  /** True when nothing more will happen. */
-  readonly isOver: boolean;
+  /** When nothing more was to come, on the clock of performance.now(); undefined while it goes on. */
+  readonly overAtMs: number | undefined;
 }
 
 export interface SimulatedServer {
@@ -71,7 +71,7 @@ export interface SimulatedProvider {
 interface Recording extends SimulatedExchange {
   status: number;
   closedEarly: boolean;
-  isOver: boolean;
+  overAtMs: number | undefined;
   readonly requestChunks: Buffer[];
   readonly responseChunks: Buffer[];
 }
@@ -117,7 +117,7 @@ function record(request: IncomingMessage, response: ServerResponse): Recording {
     rawHeaders: request.rawHeaders,
     status: 0,
     closedEarly: false,
-    isOver: false,
+    overAtMs: undefined,
     requestChunks: [],
     responseChunks: [],
     get requestBody() {
@@ -129,7 +129,7 @@ function record(request: IncomingMessage, response: ServerResponse): Recording {
   };
   response.on("close", () => {
     recording.closedEarly = !response.writableFinished;
-    recording.isOver = true;
+    recording.overAtMs = performance.now();
   });
   return recording;
 }

@@ -147,7 +147,7 @@ describe("a simulated Anthropic, called by the official SDK", () => {
     const exchange = lastExchange();
     let deltas = 0;
     for await (const event of stream) if (event.type === "content_block_delta" && ++deltas === 3) break;
-    await until(() => exchange.isOver, "the end of the exchange");
+    await until(() => exchange.overAtMs !== undefined, "the end of the exchange");
     expect(exchange.closedEarly).toBe(true);
   });
 
@@ -188,7 +188,7 @@ describe("a simulated Anthropic, called by the official SDK", () => {
     expect(exchange.requestBody.toString()).toBe(body);
     expect(exchange.responseBody.equals(received)).toBe(true);
     expect(exchange.rawHeaders.join("|")).toContain("X-Api-Key|k|X-Twice|1|x-twice|2");
-    await until(() => exchange.isOver, "the end of the exchange");
+    await until(() => exchange.overAtMs !== undefined, "the end of the exchange");
     expect(exchange.closedEarly).toBe(false);
   });
 });

@@ -132,7 +132,7 @@ describe.skipIf(!hasCurl)("streams", () => {
     const exchange = stage.openai.exchanges.at(-1)!;
     const requestId = newestRequestId();
     curl.kill();
-    await until(() => exchange.isOver, "the upstream to be left");
+    await until(() => exchange.overAtMs !== undefined, "the upstream to be left");
     expect(exchange.closedEarly).toBe(true);
     const { data } = await eventOf(requestId);
     expect(data).toMatchObject({ completeness: "partial", usage_source: "estimate", streamed: true, status: 200, response_model: "gpt-5.4" });

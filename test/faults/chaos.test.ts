@@ -21,7 +21,7 @@ describe("programs that are killed, stopped and drained under load, with a recei
 describe("the judge of the chaos", () => {
   const event = (thread: string, data: object): string =>
     JSON.stringify({ type: "llm.usage.v1", id: thread, data: { thread_id: thread, usage: {}, completeness: "complete", usage_source: "provider", totals: { input_tokens: 3, output_tokens: 4, total_tokens: 7 }, ...data } });
-  const notes = { begun: new Set(["a", "h"]), ended: [{ thread: "a", input: 3, output: 4 }], held: ["h"] };
+  const notes = { begun: new Set(["a", "h"]), ended: [{ thread: "a", input: 3, output: 4, heldMs: 100 }], held: ["h"] };
   const held = event("h", { completeness: "unknown", usage_source: "none" });
   const right: [string, string][] = [["1", event("a", {})], ["2", held]];
 
@@ -34,5 +34,13 @@ describe("the judge of the chaos", () => {
     ["a number for what was open at the kill", [["1", event("a", {})], ["2", event("h", {})]], 1],
   ])("finds %s", (_, events, faults) => {
     expect(judge(notes, { taken: new Map(events), broken: [] })).toHaveLength(faults);
+  });
+
+  it.each<[number, number]>([
+    [100, 1],
+    [300, 0],
+  ])("holds a crash against a response that was held for %s ms only within the bound", (heldMs, faults) => {
+    const late = { ...notes, ended: [{ thread: "a", input: 3, output: 4, heldMs }] };
+    expect(judge(late, { taken: new Map([["1", event("a", { completeness: "unknown", usage_source: "none", totals: { input_tokens: 0, output_tokens: 0, total_tokens: 0 } })], ["2", held]]), broken: [] })).toHaveLength(faults);
   });
 });

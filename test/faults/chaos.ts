@@ -35,7 +35,10 @@ export interface ChaosReport {
   readonly events: number;
   readonly posts: number;
   readonly duplicates: number;
+  /** Responses that a client saw end within the bound of the commit, and whose usage is gone. */
   readonly lost: number;
+  /** Those that were let go at the bound, and killed before the disk had them. */
+  readonly lostLate: number;
   /** Losses that the program itself reports. */
   readonly gaps: number;
   readonly faults: readonly string[];
@@ -75,6 +78,7 @@ export async function runChaos({ rounds, seed, log = () => undefined }: ChaosOpt
     await oracle.setMood("well");
     const { ledger } = await settle(run, log);
     const taken = takenEvents(oracle);
+    const gone = lost(run.notes, oracle);
     return {
       rounds,
       seconds: Math.round((performance.now() - startedAt) / 1000),
@@ -85,7 +89,8 @@ export async function runChaos({ rounds, seed, log = () => undefined }: ChaosOpt
       events: taken.models,
       posts: oracle.posts,
       duplicates: oracle.duplicates,
-      lost: lost(run.notes, oracle),
+      lost: gone.inTime,
+      lostLate: gone.late,
       gaps: Object.values(ledger.gaps).reduce((sum, gap) => sum + gap, 0),
       faults: [...run.faults, ...judge(run.notes, oracle)],
     };
@@ -133,7 +138,7 @@ async function enter(run: Run, name: string): Promise<Player> {
   run.counts.programs += 1;
   const isDrained = run.random() < DRAIN_SHARE;
   const program = await startProgram(run);
-  const load = await startLoad(program, run.notes, { name, clients: CLIENTS, held: isDrained ? 0 : HELD });
+  const load = await startLoad(program, run.notes, { name, providers: [run.stage.anthropic, run.stage.openai], clients: CLIENTS, held: isDrained ? 0 : HELD });
   return { program, load, isDrained };
 }
 

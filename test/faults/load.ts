@@ -1,6 +1,7 @@
 /** Clients that call through a program until it dies or they are told to stop, and note what they saw end. */
 
-import { apiClient, CALLS } from "../support/api-client.ts";
+import type { SimulatedServer } from "../../src/demo/simulated-server.ts";
+import { apiClient, CALLS, THREAD_HEADER } from "../support/api-client.ts";
 import type { Program } from "../support/program.ts";
 import { until } from "../support/until.ts";
 
@@ -9,6 +10,8 @@ export interface Told {
   readonly thread: string;
   readonly input: number;
   readonly output: number;
+  /** From the provider's last byte to the client's, at most: how long the program may have held it. */
+  readonly heldMs: number;
 }
 
 /** What clients know, over all programs and rounds. */
@@ -26,6 +29,8 @@ export interface Load {
 }
 
 export interface LoadOptions {
+  /** Where the calls end up. */
+  readonly providers: readonly Pick<SimulatedServer, "exchanges">[];
   /** Beginning of the threads' names. */
   readonly name: string;
   readonly clients: number;
@@ -59,7 +64,7 @@ export async function startLoad(program: Program, notes: Notes, options: LoadOpt
       // Ends are spread over time, so that a fault finds flows in every state.
       const simulate = `events=${1 + ((place * 7 + n * 3) % 12)},delay=${n % 3}`;
       const answer = await api.call(KINDS[(place + n) % KINDS.length]!, { thread, simulate }).catch(() => undefined);
-      if (answer?.status === 200) notes.ended.push({ thread, input: answer.input, output: answer.output });
+      if (answer?.status === 200) notes.ended.push({ thread, input: answer.input, output: answer.output, heldMs: performance.now() - providerEnd(options.providers, thread) });
     }
   };
   const clients = Array.from({ length: options.clients }, (_, place) => client(place));
@@ -71,4 +76,14 @@ export async function startLoad(program: Program, notes: Notes, options: LoadOpt
       await Promise.all(holding);
     },
   };
+}
+
+/** When the provider had sent the answer to a thread's call; -Infinity for one that is not known, so that nothing is held against it. */
+function providerEnd(providers: LoadOptions["providers"], thread: string): number {
+  const exchange = providers.flatMap(({ exchanges }) => exchanges.findLast(({ rawHeaders }) => isOfThread(rawHeaders, thread)) ?? []).at(0);
+  return exchange?.overAtMs ?? -Infinity;
+}
+
+function isOfThread(rawHeaders: readonly string[], thread: string): boolean {
+  return rawHeaders[rawHeaders.indexOf(THREAD_HEADER) + 1] === thread;
 }

@@ -26,6 +26,9 @@ export const CALLS = {
   chatStream: { ...OPENAI, body: { ...CHAT, stream: true, stream_options: { include_usage: true } } },
 } as const satisfies Record<string, Call>;
 
+/** A header of calls with a thread that the provider sees. */
+export const THREAD_HEADER = "x-thread";
+
 export interface CallOptions {
   /** How the simulated provider behaves (simulated-behaviour.ts). */
   readonly simulate?: string;
@@ -60,7 +63,8 @@ export function apiClient({ proxyUrl, caFile }: Pick<Program, "proxyUrl" | "caFi
         "x-api-key": "k",
         authorization: "Bearer k",
         "x-simulate": simulate,
-        ...(thread === undefined ? {} : { "x-tallyman-thread-id": thread }),
+        // The first goes no further than the proxy; by the second the provider's recordings are told apart.
+        ...(thread === undefined ? {} : { "x-tallyman-thread-id": thread, [THREAD_HEADER]: thread }),
       };
       const response = await request(url, { method: "POST", dispatcher: agent, headers, body: JSON.stringify(body) });
       let text = "";
