@@ -31,16 +31,30 @@ export function createEventFile(path: string): Sink {
 
 /** Writes to a stream such as standard output. A batch counts as delivered when the stream has handed it on. */
 export function createEventStream(stream: Writable): Sink {
+  // A reader that goes away is told to each write by its callback; without a listener it would be a defect of the process.
+  stream.on("error", ignore);
   return {
     id: "stdout",
     limits: LIMITS,
     send: (batch, signal) =>
       new Promise<Verdict>((resolve) => {
-        signal.addEventListener("abort", () => resolve({ kind: "retry", reason: "aborted" }), { once: true });
-        stream.write(lines(batch), (error) => resolve(error === null || error === undefined ? { kind: "delivered" } : retry(error)));
+        const abort = (): void => resolve({ kind: "retry", reason: "aborted" });
+        signal.addEventListener("abort", abort, { once: true });
+        stream.write(lines(batch), (error) => {
+          // The signal outlives the batch.
+          signal.removeEventListener("abort", abort);
+          resolve(error === null || error === undefined ? { kind: "delivered" } : retry(error));
+        });
       }),
-    close: () => Promise.resolve(),
+    close: () => {
+      stream.off("error", ignore);
+      return Promise.resolve();
+    },
   };
+}
+
+function ignore(): void {
+  // The write's own callback has it.
 }
 
 function lines({ events }: SinkBatch): string {

@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { appendFile, mkdir, readFile, rename, rm } from "node:fs/promises";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -31,7 +32,6 @@ sinkContract("standard output", () => {
       done(isBroken ? Object.assign(new Error("broken pipe"), { code: "EPIPE" }) : null);
     },
   });
-  stream.on("error", () => undefined);
   return Promise.resolve({ sink: createEventStream(stream), received: () => written, breakDown: () => void (isBroken = true), close: () => undefined });
 }, { hasStatuses: false });
 
@@ -61,5 +61,14 @@ describe("a file of events", () => {
     await rename(file, `${file}.1`);
     await sink.send(sinkBatch(sink, ["b"]), never);
     expect(linesOf(file)).toEqual([sinkEvent("b").body]);
+  });
+});
+
+describe("a stream of events", () => {
+  it("leaves nothing on the signal that outlives its batches", async () => {
+    const sink = createEventStream(new Writable({ write: (_chunk, _encoding, done) => done() }));
+    const { signal } = new AbortController();
+    for (let n = 0; n < 20; n++) await sink.send(sinkBatch(sink, [`e${n}`]), signal);
+    expect(getEventListeners(signal, "abort")).toEqual([]);
   });
 });
